@@ -41,6 +41,10 @@ status simulation_init(struct simulation *simulation, const struct shared_model 
     if (!senses_cameras(simulation->model)) {
         simulation->stepped.ncam = simulation->stepped.nlight = 0;
     }
+    simulation->between = simulation->stepped;
+    if (simulation->model->nhistory == 0) {
+        simulation->between.opt.disableflags |= mjDSBL_SENSOR;
+    }
     simulation->varied = varied;
     simulation->data = data;
     return STATUS_OK;
@@ -116,19 +120,21 @@ static void finish_runge_kutta(const mjModel *model, mjData *data)
 
 void simulation_sub_steps(struct simulation *simulation, int n_sub_steps)
 {
-    const mjModel *model = &simulation->stepped;
     mjData *data = simulation->data;
-    if (model->opt.integrator == mjINT_RK4) {
-        finish_runge_kutta(model, data);
-    } else {
-        mj_step2(model, data);
-    }
-    /* The remaining physics steps of the control step. */
-    for (int i = 1; i < n_sub_steps; i++) {
-        mj_step(model, data);
+    for (int i = 0; i < n_sub_steps; i++) {
+        const mjModel *model = i + 1 < n_sub_steps ? &simulation->between : &simulation->stepped;
+        /* The first physics step follows the mj_step1 that ended the control step before. */
+        if (i > 0) {
+            mj_step1(&simulation->between, data);
+        }
+        if (model->opt.integrator == mjINT_RK4) {
+            finish_runge_kutta(model, data);
+        } else {
+            mj_step2(model, data);
+        }
     }
     /* Positions, velocities and their sensors of the new state. */
-    mj_step1(model, data);
+    mj_step1(&simulation->stepped, data);
     simulation->n_steps += (uint64_t)n_sub_steps;
 }
 

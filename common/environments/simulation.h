@@ -6,8 +6,10 @@
  * physics step older. Rewards and observations depend on that. Source:
  * dm_control.mujoco.engine.Physics (legacy_step); RK4 models take n x mj_step, mj_step1.
  *
- * Steps do not place cameras and lights, which takes a small model 2 to 6% of a step: who renders calls
- * mj_camlight(model, data) first. A model with a sensor that refers to a camera keeps them. */
+ * What nobody reads is not computed. Cameras and lights, which take a small model 2 to 6% of a step,
+ * are not placed: who renders calls mj_camlight(model, data) first. A model with a sensor that refers
+ * to a camera keeps them. Sensors are evaluated in a control step's last physics step alone, but for
+ * models with sensors that keep a history. */
 #ifndef HINDCAST_ENVIRONMENTS_SIMULATION_H
 #define HINDCAST_ENVIRONMENTS_SIMULATION_H
 
@@ -19,7 +21,8 @@
 struct simulation {
     const mjModel *model;   /* the shared one, or that of `varied` */
     const mjModel *passive; /* the same, actuation disabled: for start states */
-    mjModel stepped;        /* the same arrays, for steps: without cameras and lights, see below */
+    mjModel stepped;        /* the same arrays, for steps: without cameras and lights, see above */
+    mjModel between;        /* and without sensors, for all steps of a control step but the last */
     struct varied_model *varied; /* where start states change parts of the model; else NULL */
     mjData *data;
     uint64_t n_steps; /* physics steps since simulation_init, those of start states included */
