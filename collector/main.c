@@ -193,6 +193,9 @@ int main(int argc, char **argv)
         s = peer_check_parameters(&collector.experiment, &err);
     }
     if (s == STATUS_OK && !done) {
+        s = process_check(&collector.experiment, &err);
+    }
+    if (s == STATUS_OK && !done) {
         s = collector_options_finish(&collector.options, &collector.experiment,
                                      &collector.environment, &err);
     }

@@ -39,7 +39,8 @@ static int follow_a_run(const struct experiment *experiment,
      * stops. */
     status s = follow_start(&follow, process, experiment, options, &err);
     if (s == STATUS_OK) {
-        s = dashboard_open(&dashboard, experiment->run_dir, process_admin(process), &err);
+        const struct peek_access access = peek_access_of(experiment);
+        s = dashboard_open(&dashboard, experiment->run_dir, &access, process_admin(process), &err);
     }
     if (s == STATUS_OK) {
         admin_add_page(process_admin(process), "/evaluations.json", "application/json", follow_page,
@@ -108,6 +109,10 @@ int main(int argc, char **argv)
     if (s == STATUS_OK && !done) {
         experiment_finish(&experiment);
         s = peer_check_parameters(&experiment, &err);
+    }
+    if (s == STATUS_OK && !done &&
+        options.policy[0] == '\0') { /* a file is measured without a page */
+        s = process_check(&experiment, &err);
     }
     if (s == STATUS_OK && !done) {
         s = evaluator_options_check(&options, &experiment, &err);

@@ -55,7 +55,9 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
     }
     experiment_finish(&learner->experiment);
     ranks_settle(&learner->options, &learner->experiment, &learner->mpi);
-    s = learner_options_check(&learner->options, err);
+    /* Commands open no page. */
+    s = commands_asked(&learner->options) ? STATUS_OK : process_check(&learner->experiment, err);
+    s = s == STATUS_OK ? learner_options_check(&learner->options, err) : s;
     s = s == STATUS_OK ? peer_check_replay(&learner->experiment, err) : s;
     s = s == STATUS_OK ? kernels_select(learner->options.kernels, err) : s;
     if (s != STATUS_OK) {

@@ -103,7 +103,8 @@ int main(int argc, char **argv)
                            argc, argv, &done, &err);
     if (s == STATUS_OK && !done) {
         experiment_finish(&experiment);
-        s = offline_evaluator_options_check(&options, &err);
+        s = process_check(&experiment, &err);
+        s = s == STATUS_OK ? offline_evaluator_options_check(&options, &err) : s;
         s = s == STATUS_OK ? peer_check_replay(&experiment, &err) : s;
         s = s == STATUS_OK ? kernels_select(options.kernels, &err) : s;
     }

@@ -99,7 +99,8 @@ int main(int argc, char **argv)
     /* What ranges cannot check. With `check` this was all that was asked for. */
     if (s == STATUS_OK && !done) {
         experiment_finish(&program->experiment);
-        s = options_finish(&program->options, &program->experiment, &err);
+        s = process_check(&program->experiment, &err);
+        s = s == STATUS_OK ? options_finish(&program->options, &program->experiment, &err) : s;
         done = program->experiment.check;
     }
     int exit_code = EXIT_SUCCESS;

@@ -176,10 +176,11 @@ int main(int argc, char **argv)
     if (s == STATUS_OK && done) {
         return 0;
     }
-    /* Checks that need no server: the address of the replay, then the logs. */
+    /* Checks that need no server: addresses, then the logs. */
     if (s == STATUS_OK) {
         experiment_finish(&restorer.experiment);
-        s = peer_check_replay(&restorer.experiment, &err);
+        s = process_check(&restorer.experiment, &err);
+        s = s == STATUS_OK ? peer_check_replay(&restorer.experiment, &err) : s;
     }
     if (s == STATUS_OK) {
         s = open_logs(&restorer, &err);

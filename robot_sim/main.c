@@ -150,8 +150,10 @@ int main(int argc, char **argv)
                            argv, &done, &err);
     if (s == STATUS_OK && !done) {
         experiment_finish(&program->experiment);
-        s = robot_sim_options_finish(&program->options, &program->experiment, &program->robot,
-                                     &err);
+        s = process_check(&program->experiment, &err);
+        s = s == STATUS_OK ? robot_sim_options_finish(&program->options, &program->experiment,
+                                                      &program->robot, &err)
+                           : s;
         done = program->experiment.check;
     }
     int exit_code = EXIT_SUCCESS;

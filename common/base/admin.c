@@ -27,6 +27,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/admin_access.h"
+#include "common/base/admin_address.h"
+#include "common/base/admin_tls.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/file.h"
@@ -79,6 +82,8 @@ struct admin {
     char *port_file;                  /* or NULL */
     char hosts[HOSTS_MAX][HOST_SIZE]; /* names under which the page answers; lock */
     size_t n_hosts;                   /* lock */
+    struct admin_tls *tls;            /* NULL: HTTP without TLS */
+    struct admin_access *access;      /* HTTP thread */
 
     /* The thread that watches requests, and what it watches. */
     pthread_t watch;
@@ -93,97 +98,81 @@ struct admin {
     struct connection connections[CONNECTIONS_MAX];
 };
 
-/* ---- addresses ---- */
+/* ---- settings ---- */
 
-/* Splits "host:port" or "[v6]:port" into host and port. INVALID unless both are there, the host
- * fits, and the port is one to five digits. Names are not resolved here. */
-static status split_address(const char *address, char host[128], char port[16], struct err *err)
+static bool given(const char *text)
 {
-    /* The last colon: an IPv6 host has others, in brackets. */
-    const char *colon = strrchr(address, ':');
-    const bool brackets = address[0] == '[' && colon != NULL && colon > address && colon[-1] == ']';
-    const char *start = brackets ? address + 1 : address;
-    const size_t length = colon == NULL ? 0 : (size_t)(colon - start) - (brackets ? 1 : 0);
-    /* Lengths bound the copies below: 127 bytes of host, five digits of port. */
-    if (colon == NULL || length == 0 || length >= 128 || strlen(colon + 1) == 0 ||
-        strlen(colon + 1) >= 6 || strspn(colon + 1, "0123456789") != strlen(colon + 1)) {
-        return err_set(err, STATUS_INVALID, "admin address \"%.64s\": expected HOST:PORT", address);
-    }
-    memcpy(host, start, length);
-    host[length] = '\0';
-    snprintf(port, 16, "%s", colon + 1);
-    return STATUS_OK;
+    return text != NULL && text[0] != '\0';
 }
 
-/* 127.0.0.0/8 or ::1. */
-static bool is_loopback(const struct sockaddr *address)
+/* What the settings say, resolved and read, before anything is bound. */
+struct parts {
+    struct addrinfo *found; /* the first of its addresses is used */
+    struct admin_access *access;
+    struct admin_tls *tls;
+};
+
+static void release(struct parts *parts)
 {
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
-        return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+    if (parts->found != NULL) {
+        freeaddrinfo(parts->found);
     }
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
-    return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+    admin_access_close(parts->access);
+    admin_tls_close(parts->tls);
 }
 
-/* Makes a listening, non-blocking socket on `address`; the caller closes *fd. DENIED for an address
- * beyond loopback unless `allow_remote`. On failure no socket is left open. */
-static status listen_on(const char *address, bool allow_remote, int *fd, struct err *err)
+/* By default only this machine can reach the page, on any free port. */
+static const char *address_of(const struct admin_settings *settings)
 {
-    char host[128];
-    char port[16];
-    status s = split_address(address, host, port, err);
+    return settings->address[0] == '\0' ? "127.0.0.1:0" : settings->address;
+}
+
+/* Beyond loopback a page needs tokens, and TLS, without which tokens could be read on the way. */
+static status check_exposure(const struct admin_settings *settings, struct err *err)
+{
+    const bool tokens = given(settings->tokens_file), tls = given(settings->tls_cert);
+    if ((tokens && tls) || settings->allow_insecure) {
+        return STATUS_OK;
+    }
+    return err_set(err, STATUS_DENIED,
+                   "admin address %s: is not loopback, and needs %s%s%s (or allow_insecure, which "
+                   "shows it to the network)",
+                   settings->address, tokens ? "" : "admin_tokens_file",
+                   !tokens && !tls ? " and " : "", tls ? "" : "tls_cert with tls_key");
+}
+
+/* On failure nothing is to be released. */
+static status prepare(struct parts *parts, const struct admin_settings *settings, struct err *err)
+{
+    *parts = (struct parts){0};
+    status s = admin_address_resolve(&parts->found, address_of(settings), err);
     if (s != STATUS_OK) {
         return s;
     }
-    /* A name is resolved; the first of its addresses is used. */
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    const int gai = getaddrinfo(host, port, &hints, &found);
-    if (gai != 0) {
-        return err_set(err, STATUS_INVALID, "admin address \"%.64s\": %s", address,
-                       gai_strerror(gai));
+    const bool remote = !admin_address_is_loopback(parts->found->ai_addr);
+    s = remote ? check_exposure(settings, err) : STATUS_OK;
+    if (s == STATUS_OK) {
+        s = admin_access_open(&parts->access, settings->tokens_file, err);
     }
-    int made = -1;
-    /* The page has neither a password nor TLS: the network sees it only where somebody asked for
-     * that. */
-    if (!allow_remote && !is_loopback(found->ai_addr)) {
-        s = err_set(
-            err, STATUS_DENIED,
-            "admin address %s: is not loopback; set allow_insecure to show it to the network",
-            address);
-        goto free_found;
+    /* On loopback nobody listens in. */
+    if (s == STATUS_OK && remote && (given(settings->tls_cert) || given(settings->tls_key))) {
+        s = admin_tls_open(&parts->tls, settings->tls_cert, settings->tls_key, err);
+        s = s == STATUS_OK ? s : err_context(err, s, "admin page");
     }
-    /* A restart must not wait for connections of the process before it. */
-    const int on = 1;
-    made = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (made < 0 || setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(made, found->ai_addr, found->ai_addrlen) != 0 || listen(made, CONNECTIONS_MAX) != 0) {
-        s = err_errno(err, errno, "listen on admin address %s", address);
-        if (made >= 0) {
-            close(made);
-        }
-        goto free_found;
+    if (s != STATUS_OK) {
+        release(parts);
     }
-    /* From here on the socket is the caller's. */
-    *fd = made;
-free_found:
-    freeaddrinfo(found);
     return s;
 }
 
-/* What the socket is really bound to, as host:port. */
-static void name_socket(int fd, char *out, size_t size)
+status admin_check(const struct admin_settings *settings, struct err *err)
 {
-    struct sockaddr_storage bound = {0};
-    socklen_t length = sizeof bound;
-    char host[64] = "";
-    char port[16] = "";
-    ASSERT(getsockname(fd, (struct sockaddr *)&bound, &length) == 0);
-    (void)getnameinfo((struct sockaddr *)&bound, length, host, sizeof host, port, sizeof port,
-                      NI_NUMERICHOST | NI_NUMERICSERV);
-    snprintf(out, size, bound.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+    struct parts parts;
+    const status s = prepare(&parts, settings, err);
+    if (s == STATUS_OK) {
+        release(&parts);
+    }
+    return s;
 }
 
 /* ---- under which names ---- */
@@ -202,15 +191,15 @@ void admin_allow_host(struct admin *admin, const char *host)
 static void allow_own_hosts(struct admin *admin, const char *address)
 {
     char name[HOST_SIZE] = "";
-    char host[128], port[16];
+    struct admin_address parsed;
     /* localhost and the machine's own name; if the name cannot be had, the others still count. */
     admin_allow_host(admin, "localhost");
     if (gethostname(name, sizeof name - 1) == 0) {
         admin_allow_host(admin, name);
     }
     /* Where the address was given with a name, clients send that name. */
-    if (split_address(address, host, port, NULL) == STATUS_OK) {
-        admin_allow_host(admin, host);
+    if (admin_address_parse(&parsed, address, NULL) == STATUS_OK) {
+        admin_allow_host(admin, parsed.host);
     }
 }
 
@@ -267,6 +256,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
             closed->fd = -1; /* before the library closes it: the number may be used again */
         }
     } else {
+        admin_tls_enter(admin->tls);
         /* A slot for each connection: the library admits no more than there are slots. */
         for (size_t i = 0; i < CONNECTIONS_MAX && *slot == NULL; i++) {
             if (admin->connections[i].fd < 0) {
@@ -377,6 +367,17 @@ static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code,
     if (code == MHD_HTTP_METHOD_NOT_ALLOWED) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
     }
+    /* Browsers ask for a password; programs see that a bearer token is as good. */
+    if (code == MHD_HTTP_UNAUTHORIZED) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+                                "Basic realm=\"hindcast\", charset=\"UTF-8\"");
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+                                "Bearer realm=\"hindcast\"");
+    }
+    /* Connections are few: whoever may not read the page keeps none. */
+    if (code == MHD_HTTP_UNAUTHORIZED || code == MHD_HTTP_FORBIDDEN) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
     /* The library's queue holds a reference of its own, so ours is given up in either case. */
     const enum MHD_Result result = MHD_queue_response(connection, code, response);
     MHD_destroy_response(response);
@@ -453,11 +454,16 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
         return reply_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     }
-    /* For load balancers and supervisors; needs no page. */
+    /* For load balancers and probes, which have no token; it tells nothing else. */
     if (strcmp(url, "/healthz") == 0) {
         const bool serving = atomic_load(&admin->serving);
         return reply_text(connection, serving ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
                           serving ? "ok\n" : "stopping\n");
+    }
+    const char *why = NULL;
+    const unsigned code = admin_access_check(admin->access, connection, &why);
+    if (code != 0) {
+        return reply_text(connection, code, why);
     }
     /* The page is copied out, so that it is made without the lock. */
     struct page page = {0};
@@ -499,6 +505,12 @@ static char *json_page(void *arg)
 
 /* ---- opening and closing ---- */
 
+/* What stands before the address in the port file. */
+static const char *scheme_of(const struct admin *admin)
+{
+    return admin->tls != NULL ? "https://" : "";
+}
+
 /* Writes the address where others look for it, and keeps the path to remove it at the end. */
 static status write_port_file(struct admin *admin, const char *port_file, struct err *err)
 {
@@ -506,8 +518,10 @@ static status write_port_file(struct admin *admin, const char *port_file, struct
     if (copy == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", port_file);
     }
-    const struct file_part parts[] = {{admin->address, strlen(admin->address)}, {"\n", 1}};
-    const status s = file_replace(port_file, parts, 2, err);
+    const char *scheme = scheme_of(admin);
+    const struct file_part parts[] = {
+        {scheme, strlen(scheme)}, {admin->address, strlen(admin->address)}, {"\n", 1}};
+    const status s = file_replace(port_file, parts, 3, err);
     if (s != STATUS_OK) {
         mem_free(copy);
         return s;
@@ -549,6 +563,8 @@ static void free_admin(struct admin *admin)
     pthread_cond_destroy(&admin->watch_end);
     pthread_mutex_destroy(&admin->watch_lock);
     pthread_mutex_destroy(&admin->lock);
+    admin_access_close(admin->access);
+    admin_tls_close(admin->tls);
     mem_free(admin->port_file);
     mem_free(admin);
 }
@@ -556,38 +572,56 @@ static void free_admin(struct admin *admin)
 /* Serves on the listening socket, which is the daemon's from then on. */
 static status start_daemon(struct admin *admin, int fd, struct err *err)
 {
-    /* One thread polls all connections; MHD_USE_ITC lets MHD_stop_daemon wake it. The limits are
-     * those at the head of this file, and 32 KiB of memory for each connection. */
-    admin->daemon = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO | MHD_USE_ITC, 0, NULL, NULL, on_request,
-        admin, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)32768, MHD_OPTION_NOTIFY_CONNECTION, on_connection, admin,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, admin, MHD_OPTION_END);
+    /* The limits are those at the head of this file, and 32 KiB of memory for each connection. */
+    struct MHD_OptionItem options[] = {
+        {MHD_OPTION_LISTEN_SOCKET, fd, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, 32768, NULL},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, admin},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, admin},
+        {MHD_OPTION_END, 0, NULL}};
+    /* One thread polls all connections; MHD_USE_ITC lets MHD_stop_daemon wake it. */
+    const unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO | MHD_USE_ITC;
+    admin->daemon =
+        admin->tls == NULL
+            ? MHD_start_daemon(flags, 0, NULL, NULL, on_request, admin, MHD_OPTION_ARRAY, options,
+                               MHD_OPTION_END)
+            : MHD_start_daemon(flags | MHD_USE_TLS, 0, NULL, NULL, on_request, admin,
+                               MHD_OPTION_ARRAY, options, MHD_OPTION_HTTPS_CERT_CALLBACK2,
+                               admin_tls_pick, MHD_OPTION_HTTPS_PRIORITIES, ADMIN_TLS_VERSIONS,
+                               MHD_OPTION_END);
     return admin->daemon != NULL
                ? STATUS_OK
                : err_set(err, STATUS_IO, "admin page on %s: the HTTP server did not start",
                          admin->address);
 }
 
-status admin_open(struct admin **admin, const char *address, bool allow_remote,
-                  const char *port_file, struct err *err)
+status admin_open(struct admin **admin, const struct admin_settings *settings, struct err *err)
 {
-    /* By default only this machine can reach the page, on any free port. */
-    address = address[0] == '\0' ? "127.0.0.1:0" : address;
+    struct parts parts;
+    status s = prepare(&parts, settings, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     struct admin *made = new_admin();
     if (made == NULL) {
+        release(&parts);
         return err_set(err, STATUS_NO_MEMORY, "admin page: out of memory");
     }
-    /* The socket first: an address that is taken is the most frequent failure. */
+    /* An address that is taken is the most frequent failure. */
     int fd = -1;
-    status s = listen_on(address, allow_remote, &fd, err);
+    s = admin_address_listen(&fd, parts.found, address_of(settings), CONNECTIONS_MAX, err);
+    /* What was read is the page's from here on. */
+    made->access = parts.access;
+    made->tls = parts.tls;
+    freeaddrinfo(parts.found);
     if (s != STATUS_OK) {
         goto free_made;
     }
     /* With port 0 only the socket knows which port it is. */
-    name_socket(fd, made->address, sizeof made->address);
-    allow_own_hosts(made, address);
+    admin_address_of(fd, made->address, sizeof made->address);
+    allow_own_hosts(made, address_of(settings));
     /* The watch before the daemon: there must be no connection that nobody watches. */
     s = start_watch(made, err);
     if (s != STATUS_OK) {
@@ -599,7 +633,7 @@ status admin_open(struct admin **admin, const char *address, bool allow_remote,
     }
     fd = -1; /* the daemon closes it */
     /* Only a page that answers is announced. */
-    s = port_file == NULL ? STATUS_OK : write_port_file(made, port_file, err);
+    s = settings->port_file == NULL ? STATUS_OK : write_port_file(made, settings->port_file, err);
     if (s != STATUS_OK) {
         goto stop_daemon;
     }
@@ -643,6 +677,11 @@ void admin_set_serving(struct admin *admin, bool serving)
 const char *admin_address(const struct admin *admin)
 {
     return admin->address;
+}
+
+bool admin_has_tls(const struct admin *admin)
+{
+    return admin->tls != NULL;
 }
 
 void admin_close(struct admin *admin)

@@ -6,9 +6,12 @@
  *   GET /<path>    what the process registered
  *
  * Anything else is 404, other methods than GET and HEAD are 405, and a Host header that is neither
- * a numeric address nor a name of this machine is 403. At most 64 connections; one is closed after
- * 10 s without a byte, or when a request with its answer has taken 20 s. A handler runs on the HTTP
- * thread and must answer from a snapshot, at once. */
+ * a numeric address nor a name of this machine is 403. Where there is a file of tokens, all but
+ * /healthz is 401 without a known token ("Authorization: Bearer TOKEN", or TOKEN as the password of
+ * any user), and 403 with one that has neither the role `read` nor `admin`.
+ *
+ * At most 64 connections; one is closed after 10 s without a byte, or when a request with its answer
+ * has taken 20 s. A handler runs on the HTTP thread and must answer from a snapshot, at once. */
 #ifndef HINDCAST_BASE_ADMIN_H
 #define HINDCAST_BASE_ADMIN_H
 
@@ -21,12 +24,28 @@ struct admin;
 /* Returns heap text (mem_free), or NULL for 500. */
 typedef char *admin_page(void *arg);
 
-/* Listens on `address` ("127.0.0.1:0", "[::1]:9090", "0.0.0.0:9090"; empty: 127.0.0.1 and a free
- * port) and, where `port_file` is not NULL, writes "host:port\n" there, aside and renamed, so that
- * others find it. An address beyond loopback is DENIED unless `allow_remote`: the page has no
- * password and no TLS. */
-status admin_open(struct admin **admin, const char *address, bool allow_remote,
-                  const char *port_file, struct err *err) MUST_CHECK;
+struct admin_settings {
+    /* "127.0.0.1:0", "[::1]:9090", "0.0.0.0:9090"; empty: 127.0.0.1 and a free port. */
+    const char *address;
+    /* Bearer tokens and their roles (common/base/roles.h), read again when the file changes; NULL or
+     * empty: everybody who reaches the page may read it. */
+    const char *tokens_file;
+    /* Beyond loopback the page is HTTPS with these; NULL or empty: HTTP. */
+    const char *tls_cert;
+    const char *tls_key;
+    /* Beyond loopback also without tokens, or without TLS. */
+    bool allow_insecure;
+    const char *port_file; /* or NULL */
+};
+
+/* Listens and, where `port_file` is not NULL, writes "host:port\n" there, with "https://" before it
+ * where that is so, aside and renamed, so that others find it. DENIED: an address beyond loopback
+ * without tokens and TLS, or a file with secrets that others may read; INVALID, NOT_FOUND, IO name
+ * the address or the file. */
+status admin_open(struct admin **admin, const struct admin_settings *settings,
+                  struct err *err) MUST_CHECK;
+/* Would it be refused for what the settings say? The same errors; opens nothing. */
+status admin_check(const struct admin_settings *settings, struct err *err) MUST_CHECK;
 /* Before or after requests came; `path` and `content_type` must stay valid until admin_close. At
  * most 32 pages. */
 void admin_add_page(struct admin *admin, const char *path, const char *content_type,
@@ -43,6 +62,7 @@ void admin_allow_host(struct admin *admin, const char *host);
 void admin_set_request_limit(struct admin *admin, uint64_t limit_ms);
 void admin_set_serving(struct admin *admin, bool serving); /* what /healthz says; any thread */
 const char *admin_address(const struct admin *admin);      /* "127.0.0.1:34567" */
+bool admin_has_tls(const struct admin *admin);
 void admin_close(struct admin *admin); /* waits for requests under way; removes the port file */
 
 #endif

@@ -35,9 +35,9 @@ static struct config_option options[] = {
      "PEM file of this process's certificate"},
     {"tls_key", CONFIG_TEXT, FIELD(tls_key), "", "", 0, 0, NULL, "PEM file of its private key"},
     {"token_file", CONFIG_TEXT, FIELD(token_file), "", "", 0, 0, NULL,
-     "file with the bearer token that this process shows to its peers"},
+     "file with the bearer token that this process shows to its peers, and to admin pages"},
     {"allow_insecure", CONFIG_BOOL, FIELD(allow_insecure), "", "false", 0, 0, NULL,
-     "listen beyond loopback without TLS"},
+     "listen beyond loopback without TLS, and show admin pages there without tokens"},
     {"log_level", CONFIG_CHOICE, FIELD(log_level), "", "info", 0, 0, "debug|info|warn|error",
      "the least level that is logged"},
     {"admin", CONFIG_TEXT, FIELD(admin), "", "", 0, 0, NULL,
@@ -45,6 +45,9 @@ static struct config_option options[] = {
     {"admin_hosts", CONFIG_TEXTS, FIELD(admin_hosts), "", "[]", 0, 0, NULL,
      "further host names under which the admin page answers; this machine's own and numeric "
      "addresses always do"},
+    {"admin_tokens_file", CONFIG_TEXT, FIELD(admin_tokens_file), "", "", 0, 0, NULL,
+     "bearer tokens of those who may read admin pages (role read or admin), one a line; empty: "
+     "everybody who reaches them"},
     {"check", CONFIG_BOOL, FIELD(check), "", "false", 0, 0, NULL,
      "read the configuration, say what is wrong with it, and leave"},
 };

@@ -16,11 +16,12 @@ struct experiment {
     char tls_cert[CONFIG_TEXT_SIZE];
     char tls_key[CONFIG_TEXT_SIZE];
     char token_file[CONFIG_TEXT_SIZE]; /* holds the bearer token this process shows to its peers */
-    bool allow_insecure;               /* listen beyond loopback without TLS */
+    bool allow_insecure; /* listen beyond loopback without TLS, show pages without tokens */
     char log_level[CONFIG_TEXT_SIZE];
     char admin[CONFIG_TEXT_SIZE]; /* HTTP HOST:PORT of /metrics; empty: 127.0.0.1 and a free port */
-    struct config_texts admin_hosts; /* further host names under which that page answers */
-    bool check;                      /* --check: read the configuration, say what is wrong, leave */
+    struct config_texts admin_hosts;          /* further host names under which that page answers */
+    char admin_tokens_file[CONFIG_TEXT_SIZE]; /* who may read that page; empty: everybody */
+    bool check; /* --check: read the configuration, say what is wrong, leave */
 };
 
 /* The table for config_load, with `values` pointing to `experiment`. */

@@ -1,44 +1,25 @@
-/* One HTTP request over a plain socket, bounded by one deadline for all of it. The address comes
- * from a file that the asked process wrote; the answer is checked for being JSON, no more. The
- * socket does not block: every wait goes through poll() with what is left until the deadline, so
- * that a process that hangs costs its caller the timeout and not more. */
+/* One HTTP request, bounded by one deadline for all of it. The address comes from a file that the
+ * asked process wrote; the answer is checked for being JSON, no more. */
 #include "common/base/peek.h"
 
-#include <errno.h>
-#include <netdb.h>
-#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/peek_stream.h"
+#include "common/base/tokens.h"
+#include "common/base/utf8.h"
 
 #define ANSWER_MAX_BYTES (1u << 20)
 #define ADDRESS_SIZE     300
+#define REQUEST_SIZE     5120 /* a token file has at most 4096 bytes */
 
-/* Splits "HOST:PORT" or "[IPV6]:PORT" at its last colon; the host is without brackets. */
-static bool split_address(char *text, char **host, char **port)
+struct peek_access peek_access_of(const struct experiment *experiment)
 {
-    char *colon = strrchr(text, ':');
-    if (colon == NULL || colon == text || colon[1] == '\0') {
-        return false;
-    }
-    /* Both parts are cut in place; `text` owns them. */
-    *colon = '\0';
-    *port = colon + 1;
-    *host = text;
-    /* An IPv6 host has colons of its own, and therefore brackets. */
-    if (text[0] == '[') {
-        if (colon[-1] != ']') {
-            return false;
-        }
-        colon[-1] = '\0';
-        *host = text + 1;
-    }
-    return (*host)[0] != '\0';
+    return (struct peek_access){.token_file = experiment->token_file, .tls_ca = experiment->tls_ca};
 }
 
 status peek_address(char *address, size_t size, const char *address_file, struct err *err)
@@ -55,120 +36,108 @@ status peek_address(char *address, size_t size, const char *address_file, struct
     return s;
 }
 
-/* Rounded up, so that a wait does not end before the deadline. */
-static int milliseconds_left(uint64_t deadline_ns)
+const char *peek_address_host(const char *address, bool *tls)
 {
-    uint64_t now_ns = clock_now_ns();
-    return now_ns >= deadline_ns ? 0 : (int)((deadline_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS);
+    static const char with[] = "https://", without[] = "http://";
+    *tls = strncmp(address, with, strlen(with)) == 0;
+    return *tls                                              ? address + strlen(with)
+           : strncmp(address, without, strlen(without)) == 0 ? address + strlen(without)
+                                                             : address;
 }
 
-/* False on the deadline and on an error of poll(); callers treat both as no answer. */
-static bool wait_for(int fd, short events, uint64_t deadline_ns)
+/* The request, with the token where there is one. */
+static status make_request(char request[REQUEST_SIZE], const char *host, const char *page,
+                           const struct peek_access *access, struct err *err)
 {
-    struct pollfd poll_fd = {.fd = fd, .events = events};
-    return poll(&poll_fd, 1, milliseconds_left(deadline_ns)) == 1;
-}
-
-/* Connects without blocking beyond the deadline; -1 where no process listens. */
-static int connect_to(const char *host, const char *port, uint64_t deadline_ns)
-{
-    /* The address is numeric, so getaddrinfo() asks no name server, which could block for
-     * longer. */
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-    struct addrinfo *found;
-    if (getaddrinfo(host, port, &hints, &found) != 0) {
-        return -1;
+    char *token = NULL;
+    if (access->token_file != NULL && access->token_file[0] != '\0' &&
+        token_read(&token, access->token_file, err) != STATUS_OK) {
+        return STATUS_DENIED; /* whatever is wrong with the file: there is no token to show */
     }
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool connected = false;
-    /* A connection under way is complete when the socket becomes writable; SO_ERROR has its
-     * outcome. */
-    if (fd >= 0) {
-        /* A local connection may be there at once; any other one is waited for. */
-        connected = connect(fd, found->ai_addr, found->ai_addrlen) == 0;
-        if (!connected && errno == EINPROGRESS && wait_for(fd, POLLOUT, deadline_ns)) {
-            int error = 0;
-            socklen_t size = sizeof error;
-            connected = getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
-        }
-    }
-    freeaddrinfo(found);
-    if (fd >= 0 && !connected) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
-/* Reads to the end of the connection; the text is terminated. */
-static size_t read_all(int fd, char *text, size_t size, uint64_t deadline_ns)
-{
-    size_t used = 0;
-    while (used + 1 < size && wait_for(fd, POLLIN, deadline_ns)) {
-        /* 0 is the end of the answer; an error ends it as well, and what came is judged by the
-         * caller. */
-        ssize_t n = read(fd, text + used, size - used - 1);
-        if (n <= 0) {
-            break;
-        }
-        used += (size_t)n;
-    }
-    text[used] = 0;
-    return used;
-}
-
-/* Sends the request and reads the whole answer; TIMEOUT where nothing comes: a process that is
- * stopped still has a kernel that accepts connections for it. */
-static status ask(int fd, const char *host, const char *page, char *answer, size_t size,
-                  uint64_t deadline_ns, struct err *err)
-{
-    /* HTTP/1.0, so that the server closes the connection at the end of its answer. An IPv6 host
-     * stands in brackets. */
-    char request[512];
-    const bool ipv6 = strchr(host, ':') != NULL;
+    /* HTTP/1.0, so that the server closes the connection at the end of its answer. */
     const int n =
-        snprintf(request, sizeof request, "GET %.200s HTTP/1.0\r\nHost: %s%.200s%s\r\n\r\n", page,
-                 ipv6 ? "[" : "", host, ipv6 ? "]" : "");
-    if (write(fd, request, (size_t)n) != n || read_all(fd, answer, size, deadline_ns) == 0) {
-        return err_set(err, STATUS_TIMEOUT, "no answer: the process is stopped, or too busy");
+        snprintf(request, REQUEST_SIZE, "GET %.200s HTTP/1.0\r\nHost: %.200s\r\n%s%s%s\r\n", page,
+                 host, token != NULL ? "Authorization: Bearer " : "", token != NULL ? token : "",
+                 token != NULL ? "\r\n" : "");
+    ASSERT(n > 0 && n < REQUEST_SIZE);
+    if (token != NULL) {
+        explicit_bzero(token, strlen(token));
     }
+    mem_free(token);
     return STATUS_OK;
 }
 
-status peek_json_at(cJSON **json, const char *address, const char *page, uint64_t timeout_ms,
-                    struct err *err)
+/* Sends the request and reads the whole answer; TIMEOUT where nothing comes in time: a process that
+ * is stopped still has a kernel that accepts connections for it. */
+static status exchange(char *answer, size_t size, const char *host, bool tls, const char *request,
+                       const struct peek_access *access, uint64_t deadline_ns, struct err *err)
 {
-    char text[ADDRESS_SIZE];
-    char *host, *port;
-    if ((size_t)snprintf(text, sizeof text, "%s", address) >= sizeof text ||
-        !split_address(text, &host, &port)) {
-        return err_set(err, STATUS_INVALID, "\"%.40s\": expected HOST:PORT", address);
+    struct admin_address address;
+    struct peek_stream stream;
+    status s = admin_address_parse(&address, host, err);
+    if (s != STATUS_OK) {
+        return s;
     }
+    s = peek_stream_open(&stream, &address, deadline_ns, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (tls) {
+        s = peek_stream_secure(&stream, &address, access->tls_ca, err);
+    }
+    if (s == STATUS_OK && (!peek_stream_write(&stream, request, strlen(request)) ||
+                           peek_stream_read(&stream, answer, size) == 0)) {
+        /* Who speaks TLS closes the connection when it sees a request without. */
+        s = clock_now_ns() >= deadline_ns
+                ? err_set(err, STATUS_TIMEOUT, "no answer: the process is stopped, or too busy")
+                : err_set(err, STATUS_UNAVAILABLE, "%s: no answer%s%s", host,
+                          tls ? "" : "; is it https://", tls ? "" : host);
+    }
+    peek_stream_close(&stream);
+    return s;
+}
+
+/* The JSON in the answer, or why there is none. */
+static status judge(cJSON **json, char *answer, const char *host, const char *page, struct err *err)
+{
+    /* "HTTP/1.1 401 Unauthorized", headers, an empty line, and then what is told. */
+    char *body = strstr(answer, "\r\n\r\n");
+    const char *space = strchr(answer, ' ');
+    const int code = space != NULL ? atoi(space + 1) : 0;
+    if (body != NULL && (code == 401 || code == 403)) {
+        body[4 + strcspn(body + 4, "\r\n")] = '\0';
+        utf8_clean(body + 4);
+        return err_set(err, STATUS_DENIED, "%s: %.160s", host, body + 4);
+    }
+    *json = body != NULL ? cJSON_Parse(body + 4) : NULL;
+    return *json != NULL ? STATUS_OK
+                         : err_set(err, STATUS_INVALID, "%s%s: the answer is not JSON", host, page);
+}
+
+status peek_json_at(cJSON **json, const char *address, const char *page,
+                    const struct peek_access *access, uint64_t timeout_ms, struct err *err)
+{
     /* One deadline for connecting, sending and reading together. */
     const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
-    const int fd = connect_to(host, port, deadline_ns);
-    if (fd < 0) {
-        return err_set(err, STATUS_UNAVAILABLE, "%s: no process listens there", address);
+    bool tls;
+    const char *host = peek_address_host(address, &tls);
+    char request[REQUEST_SIZE];
+    status s = make_request(request, host, page, access, err);
+    if (s != STATUS_OK) {
+        return s;
     }
     char *answer = mem_new(ANSWER_MAX_BYTES);
-    status s = answer == NULL ? err_set(err, STATUS_NO_MEMORY, "answer")
-                              : ask(fd, host, page, answer, ANSWER_MAX_BYTES, deadline_ns, err);
-    close(fd);
-    /* Everything behind the headers must be one JSON value; the status line is not looked at. */
-    if (s == STATUS_OK) {
-        const char *body = strstr(answer, "\r\n\r\n");
-        *json = body ? cJSON_Parse(body + 4) : NULL;
-        s = *json != NULL
-                ? STATUS_OK
-                : err_set(err, STATUS_INVALID, "%s%s: the answer is not JSON", address, page);
-    }
+    s = answer == NULL
+            ? err_set(err, STATUS_NO_MEMORY, "answer")
+            : exchange(answer, ANSWER_MAX_BYTES, host, tls, request, access, deadline_ns, err);
+    explicit_bzero(request, sizeof request);
+    s = s == STATUS_OK ? judge(json, answer, host, page, err) : s;
     mem_free(answer);
     return s;
 }
 
-status peek_json(cJSON **json, const char *address_file, const char *page, uint64_t timeout_ms,
-                 struct err *err)
+status peek_json(cJSON **json, const char *address_file, const char *page,
+                 const struct peek_access *access, uint64_t timeout_ms, struct err *err)
 {
     /* The address file is the only thing that is known of the process. */
     char address[ADDRESS_SIZE];
@@ -176,6 +145,6 @@ status peek_json(cJSON **json, const char *address_file, const char *page, uint6
     if (s != STATUS_OK) {
         return s;
     }
-    const status asked = peek_json_at(json, address, page, timeout_ms, err);
+    const status asked = peek_json_at(json, address, page, access, timeout_ms, err);
     return asked == STATUS_INVALID ? err_context(err, asked, "%s", address_file) : asked;
 }

@@ -360,6 +360,24 @@ static void block_signals(struct process *process)
     sigaction(SIGALRM, &limit, NULL);
 }
 
+/* The admin page as the section asks for it. */
+static struct admin_settings admin_settings_of(const struct experiment *experiment)
+{
+    return (struct admin_settings){.address = experiment->admin,
+                                   .tokens_file = experiment->admin_tokens_file,
+                                   .tls_cert = experiment->tls_cert,
+                                   .tls_key = experiment->tls_key,
+                                   .allow_insecure = experiment->allow_insecure};
+}
+
+status process_check(const struct experiment *experiment, struct err *err)
+{
+    enum log_level level;
+    const struct admin_settings settings = admin_settings_of(experiment);
+    const status s = log_level_parse(&level, experiment->log_level, err);
+    return s == STATUS_OK ? admin_check(&settings, err) : s;
+}
+
 /* The admin page with its address file, names, status page and the process's own metrics. */
 static status open_admin(struct process *process, const struct experiment *experiment,
                          struct err *err)
@@ -371,8 +389,9 @@ static status open_admin(struct process *process, const struct experiment *exper
     }
     /* RUN_DIR/learner.admin, RUN_DIR/evaluator-1.admin: how others find the page. */
     snprintf(file, sizeof file, "%s/%s%s.admin", experiment->run_dir, process->role, suffix);
-    const status s =
-        admin_open(&process->admin, experiment->admin, experiment->allow_insecure, file, err);
+    struct admin_settings settings = admin_settings_of(experiment);
+    settings.port_file = file;
+    const status s = admin_open(&process->admin, &settings, err);
     if (s == STATUS_OK) {
         /* Names that only the configuration knows. */
         for (size_t i = 0; i < experiment->admin_hosts.n; i++) {

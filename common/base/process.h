@@ -26,6 +26,10 @@ struct process;
 status process_open(struct process **process, const char *role, int index, int count,
                     const struct experiment *experiment, struct err *err) MUST_CHECK;
 
+/* Would process_open refuse what the section says (the log's level, the admin page's address, tokens
+ * and certificate)? Makes and opens nothing: for --check, and before other work. */
+status process_check(const struct experiment *experiment, struct err *err) MUST_CHECK;
+
 uv_loop_t *process_loop(struct process *process);
 struct admin *process_admin(struct process *process);
 

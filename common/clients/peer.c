@@ -6,46 +6,10 @@
  * freed when the channel has its copy. */
 #include "common/clients/peer.h"
 
-#include <string.h>
-
-#include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/tokens.h"
 #include "common/service/endpoint.h"
 #include "common/service/wire_version.h"
-
-#define TOKEN_FILE_MAX 4096
-
-/* The first line of the file; mem_free it. It becomes a header of every call, so only visible ASCII
- * is accepted. */
-static status read_token(char **token, const char *path, struct err *err)
-{
-    /* A file that others can read is refused before it is read. */
-    void *bytes = NULL;
-    size_t size = 0;
-    status s = file_check_private(path, err);
-    if (s == STATUS_OK) {
-        s = file_read(path, TOKEN_FILE_MAX, &bytes, &size, err);
-    }
-    if (s != STATUS_OK) {
-        return err_context(err, s, "token_file");
-    }
-    /* Only the first line counts; an editor may have added a line end. */
-    char *text = bytes;
-    text[strcspn(text, "\r\n")] = '\0';
-    for (const char *c = text; *c; c++) {
-        if (*c < '!' || *c > '~') {
-            mem_free(bytes);
-            return err_set(err, STATUS_INVALID, "token_file %s: byte %zu is not visible ASCII",
-                           path, (size_t)(c - text));
-        }
-    }
-    if (text[0] == '\0') {
-        mem_free(bytes);
-        return err_set(err, STATUS_INVALID, "token_file %s: its first line is empty", path);
-    }
-    *token = text;
-    return STATUS_OK;
-}
 
 status peer_check_replay(const struct experiment *experiment, struct err *err)
 {
@@ -72,7 +36,7 @@ status peer_channel_open(struct rpc_channel **channel, const char *address,
     /* Without a token_file, calls carry no token. */
     char *token = NULL;
     if (experiment->token_file[0]) {
-        status s = read_token(&token, experiment->token_file, err);
+        status s = token_read(&token, experiment->token_file, err);
         if (s != STATUS_OK) {
             return s;
         }

@@ -45,6 +45,8 @@ static void of_processes(struct alert_list *list, const cJSON *processes)
         const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(process, "text"));
         if (name != NULL && text != NULL && !processes_answers(process)) {
             say(list, "%s does not answer: %s", name, text);
+        } else if (name != NULL && text != NULL && processes_denies(process)) {
+            say(list, "%s does not tell its state: %s", name, text);
         }
     }
 }

@@ -22,6 +22,7 @@
 
 struct dashboard {
     char *folder;
+    struct peek_access access;
     struct run_view *views[DASHBOARD_RUNS_MAX];
     size_t n_views;
 
@@ -114,7 +115,7 @@ static char *print_runs(struct dashboard *dashboard, struct film_files *films)
     cJSON *runs = cJSON_AddArrayToObject(json, "runs");
     ok = ok && runs != NULL;
     for (size_t i = 0; ok && i < dashboard->n_views; i++) {
-        cJSON *run = run_view_update(dashboard->views[i], films);
+        cJSON *run = run_view_update(dashboard->views[i], films, &dashboard->access);
         ok = run != NULL && cJSON_AddItemToArray(runs, run);
         if (!ok) {
             cJSON_Delete(run);
@@ -233,14 +234,15 @@ static void release(struct dashboard *dashboard)
     mem_free(dashboard);
 }
 
-status dashboard_open(struct dashboard **out, const char *folder, struct admin *admin,
-                      struct err *err)
+status dashboard_open(struct dashboard **out, const char *folder, const struct peek_access *access,
+                      struct admin *admin, struct err *err)
 {
     struct dashboard *dashboard = mem_new(sizeof *dashboard);
     if (dashboard == NULL || (dashboard->folder = mem_text(folder)) == NULL) {
         mem_free(dashboard);
         return err_set(err, STATUS_NO_MEMORY, "dashboard");
     }
+    dashboard->access = *access;
     /* A slash at the end would leave the run without a name. */
     size_t n = strlen(dashboard->folder);
     while (n > 1 && dashboard->folder[n - 1] == '/') {

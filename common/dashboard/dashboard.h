@@ -12,15 +12,18 @@
 #define HINDCAST_DASHBOARD_DASHBOARD_H
 
 #include "common/base/admin.h"
+#include "common/base/peek.h"
 
 #define DASHBOARD_RUNS_MAX 64u
 
 struct dashboard;
 
 /* Of `folder`, which is a run or has runs in it or one level below (RUN_DIR/seed-1), at most
- * DASHBOARD_RUNS_MAX, found anew at each look. Adds the pages to `admin`, which must be closed before
- * the dashboard is. */
-status dashboard_open(struct dashboard **dashboard, const char *folder, struct admin *admin,
+ * DASHBOARD_RUNS_MAX, found anew at each look. Processes are asked with
+ * `access`, whose texts must live as long. Adds the pages to `admin`, which must be closed before the
+ * dashboard is. */
+status dashboard_open(struct dashboard **dashboard, const char *folder,
+                      const struct peek_access *access, struct admin *admin,
                       struct err *err) MUST_CHECK;
 void dashboard_close(struct dashboard *dashboard); /* NULL is fine */
 

@@ -123,11 +123,12 @@ cJSON *run_view_logged_returns(const char *folder)
 
 /* ---- all of it ---- */
 
-cJSON *run_view_update(struct run_view *view, struct film_files *films)
+cJSON *run_view_update(struct run_view *view, struct film_files *films,
+                       const struct peek_access *access)
 {
     series_update(view->evaluations);
     series_update(view->learner);
-    cJSON *processes = processes_ask(view->folder, ANSWER_MS);
+    cJSON *processes = processes_ask(view->folder, access, ANSWER_MS);
     const char *state = state_of(view->folder, processes);
     cJSON *alerts = alerts_of(view, state, processes);
     cJSON *object = cJSON_CreateObject();

@@ -3,6 +3,7 @@
 #define HINDCAST_DASHBOARD_RUN_VIEW_H
 
 #include "common/base/json.h"
+#include "common/base/peek.h"
 #include "common/dashboard/films.h"
 #include "common/dashboard/series.h"
 
@@ -25,7 +26,7 @@ cJSON *run_view_logged_returns(const char *folder);
 struct run_view *run_view_new(const char *name, const char *folder);
 void run_view_free(struct run_view *view); /* NULL is fine */
 
-/* Reads what is new, asks the processes (each for at most a third of a second), and returns
+/* Reads what is new, asks the processes (each for at most a third of a second, with the token of `access`), and returns
  *
  *   {"name", "state": "running" | "ended" | "stopped",
  *    "processes": [{"name", "state", "text", "fraction": 0..1 or null}, ..],
@@ -33,6 +34,7 @@ void run_view_free(struct run_view *view); /* NULL is fine */
  *    "logs": run_view_logged_returns, "alerts": [text, ..], "films": films_of}
  *
  * and adds the files of its films to `films`. NULL: out of memory. */
-cJSON *run_view_update(struct run_view *view, struct film_files *films);
+cJSON *run_view_update(struct run_view *view, struct film_files *films,
+                       const struct peek_access *access);
 
 #endif

@@ -10,8 +10,8 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
+#include "common/base/roles.h"
 #include "common/robot/robot_wire.h"
-#include "common/service/roles.h"
 
 #define LOG_MODULE "robot_service"
 #include "common/base/log.h"

@@ -1,7 +1,7 @@
 /* TLS credentials from PEM files.
  *
- * gRPC reports an unusable file only as a connection that never comes up, so the files are read and
- * looked at here first: is there a certificate in it, who may read the key, when does it expire.
+ * gRPC reports an unusable file only as a connection that never comes up, so the files are looked at
+ * first (common/base/pem_files.h).
  *
  * gRPC copies the texts that it is given. Ours are freed at once, the key after it has been
  * wiped.
@@ -20,91 +20,19 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/base/pem_files.h"
 #include "common/rpc/address.h"
 
-#define PEM_MAX_BYTES (1u << 20)
-
-/* The texts of the files; NULL where none is given. */
-struct pems {
-    char *ca, *cert, *key;
-};
-
-/* NULL and the empty text both mean that there is no file. */
-static bool given(const char *path)
+static struct pem_paths paths_of(const struct rpc_tls *tls)
 {
-    return path != NULL && path[0] != '\0';
+    return (struct pem_paths){.ca = tls->ca, .cert = tls->cert, .key = tls->key};
 }
 
 bool tls_wanted(const struct rpc_tls *tls)
 {
-    return given(tls->ca) || given(tls->cert) || given(tls->key);
-}
-
-/* The file's text, mem_free; NULL where no file is given. INVALID: it holds no such block. */
-static status read_pem(char **pem, const char *path, const char *holds, struct err *err)
-{
-    if (!given(path)) {
-        *pem = NULL;
-        return STATUS_OK;
-    }
-    /* The limit is far above any chain of certificates; it bounds what a wrong path costs. */
-    void *bytes;
-    size_t size;
-    status s = file_read(path, PEM_MAX_BYTES, &bytes, &size, err);
-    if (s != STATUS_OK) {
-        return err_context(err, s, "TLS");
-    }
-    /* A first look; gRPC parses the block itself. */
-    const char *begin = strstr(bytes, "-----BEGIN ");
-    if (begin == NULL || strstr(begin, holds) == NULL) {
-        mem_free(bytes);
-        return err_set(err, STATUS_INVALID, "TLS: %s holds no %s in PEM form", path, holds);
-    }
-    *pem = bytes;
-    return STATUS_OK;
-}
-
-/* The key does not stay in memory. */
-static void pems_free(struct pems *pems)
-{
-    mem_free(pems->ca);
-    mem_free(pems->cert);
-    if (pems->key != NULL) {
-        explicit_bzero(pems->key, strlen(pems->key));
-    }
-    mem_free(pems->key);
-}
-
-/* All files that are given. A certificate without its key, or the reverse, is INVALID. */
-static status pems_read(struct pems *pems, const struct rpc_tls *tls, struct err *err)
-{
-    /* Whatever fails, pems_free finds what there is. */
-    *pems = (struct pems){0};
-    if (given(tls->cert) != given(tls->key)) {
-        return err_set(err, STATUS_INVALID,
-                       "TLS: certificate and key belong together: %s is missing",
-                       given(tls->cert) ? "the key" : "the certificate");
-    }
-    status s = read_pem(&pems->ca, tls->ca, "CERTIFICATE", err);
-    if (s == STATUS_OK) {
-        s = read_pem(&pems->cert, tls->cert, "CERTIFICATE", err);
-    }
-    /* Who may read the key is checked before it is read. */
-    if (s == STATUS_OK && given(tls->key)) {
-        s = file_check_private(tls->key, err);
-        s = s == STATUS_OK ? s : err_context(err, s, "TLS");
-    }
-    if (s == STATUS_OK) {
-        s = read_pem(&pems->key, tls->key, "PRIVATE KEY", err);
-    }
-    /* Nothing is left of the files that were read before. */
-    if (s != STATUS_OK) {
-        pems_free(pems);
-    }
-    return s;
+    return pem_given(tls->ca) || pem_given(tls->cert) || pem_given(tls->key);
 }
 
 /* The end of this certificate's validity, in seconds since 1970; 0: unreadable. */
@@ -117,7 +45,7 @@ static int64_t not_after(const X509 *certificate)
 status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
 {
     char *pem = NULL;
-    status s = read_pem(&pem, cert, "CERTIFICATE", err);
+    status s = pem_read(&pem, cert, "CERTIFICATE", err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -148,22 +76,12 @@ status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
  * ended, and does not say when that is: so they are kept as long as the process. */
 struct server_files {
     struct server_files *next;
-    char *paths[3]; /* ca, cert, key; NULL: none */
-    struct file_mark marks[3];
+    char *ca, *cert, *key; /* NULL: none */
+    struct pem_marks marks;
 };
 
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER; /* guards kept */
 static struct server_files *kept;
-
-/* Have the files changed since the last call? */
-static bool take_marks(struct server_files *files)
-{
-    bool changed = false;
-    for (int i = 0; i < 3; i++) {
-        changed = file_mark_take(&files->marks[i], files->paths[i]) || changed;
-    }
-    return changed;
-}
 
 /* With every connection; gRPC calls it for one connection of an address at a time. What it cannot use,
  * a certificate beside the key of another for example, it logs, and keeps what it has. */
@@ -173,12 +91,12 @@ static grpc_ssl_certificate_config_reload_status fetch(void *arg,
     struct server_files *files = arg;
     struct err err;
     struct pems pems;
-    if (!take_marks(files)) {
+    const struct pem_paths paths = {.ca = files->ca, .cert = files->cert, .key = files->key};
+    if (!pem_marks_take(&files->marks, &paths)) {
         return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     }
-    const struct rpc_tls tls = {files->paths[0], files->paths[1], files->paths[2]};
     /* They may be in the middle of being replaced: the next change is noticed again. */
-    if (pems_read(&pems, &tls, &err) != STATUS_OK) {
+    if (pems_read(&pems, &paths, &err) != STATUS_OK) {
         log_warn("the files of TLS have changed and cannot be used, what was read before stays: %s",
                  err.text);
         return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
@@ -192,25 +110,28 @@ static grpc_ssl_certificate_config_reload_status fetch(void *arg,
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 }
 
+/* The copy of a path; true where none is given. */
+static bool copy_path(char **copy, const char *path)
+{
+    *copy = pem_given(path) ? mem_text(path) : NULL;
+    return *copy != NULL || !pem_given(path);
+}
+
 /* NULL: out of memory; what there is of it is kept. */
 static struct server_files *keep_files(const struct rpc_tls *tls)
 {
-    const char *const paths[3] = {tls->ca, tls->cert, tls->key};
     struct server_files *files = mem_new(sizeof *files);
-    bool copied = files != NULL;
-    if (files) {
-        pthread_mutex_lock(&kept_lock);
-        files->next = kept;
-        kept = files;
-        pthread_mutex_unlock(&kept_lock);
+    if (files == NULL) {
+        return NULL;
     }
-    for (int i = 0; copied && i < 3; i++) {
-        if (given(paths[i])) {
-            files->paths[i] = mem_text(paths[i]);
-            copied = files->paths[i] != NULL;
-        }
-    }
-    return copied ? files : NULL;
+    pthread_mutex_lock(&kept_lock);
+    files->next = kept;
+    kept = files;
+    pthread_mutex_unlock(&kept_lock);
+    return copy_path(&files->ca, tls->ca) && copy_path(&files->cert, tls->cert) &&
+                   copy_path(&files->key, tls->key)
+               ? files
+               : NULL;
 }
 
 status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *tls,
@@ -222,8 +143,9 @@ status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *t
         return STATUS_OK;
     }
     /* Read once here, so that an unusable file is told at once. */
+    const struct pem_paths paths = paths_of(tls);
     struct pems pems;
-    status s = pems_read(&pems, tls, err);
+    status s = pems_read(&pems, &paths, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -256,8 +178,9 @@ status tls_channel(grpc_channel_credentials **credentials, const struct rpc_tls 
         return STATUS_OK;
     }
     /* A client may show a certificate, but needs none. */
+    const struct pem_paths paths = paths_of(tls);
     struct pems pems;
-    status s = pems_read(&pems, tls, err);
+    status s = pems_read(&pems, &paths, err);
     if (s != STATUS_OK) {
         return s;
     }

@@ -12,6 +12,7 @@
 #define LOG_MODULE "endpoint"
 #include "common/service/endpoint.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,10 +22,13 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
-#include "common/service/token_file.h"
+#include "common/base/token_file.h"
 #include "common/service/wire_version.h"
 
 #define CERTIFICATE_WARN_S (14 * 86400)
+#define TOKENS_LOOK_MS     500 /* from a timer: a call pays nothing */
+
+static_assert(TOKENS_CLIENT_SIZE <= RPC_CALLER_NAME_SIZE, "a token's client names a caller");
 
 /* A counter of the server, and how much of it the metric has. */
 struct shown_counter {
@@ -220,7 +224,7 @@ static status open_server(struct endpoint *endpoint, const struct endpoint_setti
     }
     const status s = rpc_server_open(&endpoint->server, &server, err);
     if (s == STATUS_OK && endpoint->tokens) {
-        rpc_server_every(endpoint->server, TOKEN_FILE_LOOK_MS, token_file_look, endpoint->tokens);
+        rpc_server_every(endpoint->server, TOKENS_LOOK_MS, token_file_look, endpoint->tokens);
     }
     return s;
 }

@@ -38,7 +38,9 @@ static const struct {
                "--experiment.token_file="},
     {"status", "--admin= --parameters= --experiment.tls_ca= --experiment.tls_cert= "
                "--experiment.tls_key= --experiment.token_file="},
-    {"dashboard", "--address="},
+    {"dashboard", "--address= --experiment.admin_tokens_file= --experiment.tls_ca= "
+                  "--experiment.tls_cert= "
+                  "--experiment.tls_key= --experiment.token_file="},
     {"plot", "--column= --axis= --out="},
     {"certs", "--to= --days="},
     {"completion", "bash zsh"},

@@ -17,9 +17,9 @@ static const struct {
 } commands[] = {
     {"up", command_up, "EXPERIMENT.yaml [--section.name=value ..]",
      "run all processes of an experiment"},
-    {"status", command_status, "[RUN_DIR | --admin=HOST:PORT | --parameters=ADDRESS]",
+    {"status", command_status, "[RUN_DIR | --admin=ADDRESS | --parameters=ADDRESS] ..",
      "show what the processes of a run are doing"},
-    {"dashboard", command_dashboard, "[FOLDER] [--address=HOST:PORT]",
+    {"dashboard", command_dashboard, "[FOLDER] [--address=HOST:PORT] ..",
      "serve a web page with the learning curves and processes of runs"},
     {"plot", command_plot, "RUN_DIR .. [--column=NAME] [--out=FILE]",
      "draw curves of runs, and of all seeds of a sweep, as SVG, PNG or CSV"},

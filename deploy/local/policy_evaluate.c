@@ -153,8 +153,10 @@ static int run(const struct run_plan *plan, const char *report)
     int lock = -1;
     struct supervisor *supervisor = NULL;
     cJSON *json = NULL;
-    const struct supervisor_options options = {
-        .run_dir = plan->experiment->run_dir, .max_crashes = MAX_CRASHES, .stop_ms = STOP_MS};
+    const struct supervisor_options options = {.run_dir = plan->experiment->run_dir,
+                                               .access = peek_access_of(plan->experiment),
+                                               .max_crashes = MAX_CRASHES,
+                                               .stop_ms = STOP_MS};
     enum supervisor_end end = SUPERVISOR_FAILED;
     snprintf(lock_path, sizeof lock_path, "%.1000s/up.lock", options.run_dir);
     if (file_lock(lock_path, &lock, &err) == STATUS_OK &&

@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/base/config.h"
 #include "common/base/file.h"
 #include "common/dashboard/processes.h"
 #include "deploy/local/commands.h"
+#include "deploy/local/experiment_flags.h"
 #include "deploy/local/status_learner.h"
 #include "deploy/local/summary.h"
 
@@ -35,9 +35,9 @@ static int no_memory(void)
 
 /* The process whose admin page is at `address`, which need not be one of this machine's runs. The
  * exit status is for health checks: 1 unless it answers. */
-static int show_at(const char *address)
+static int show_at(const char *address, const struct peek_access *access)
 {
-    cJSON *process = processes_ask_at(address, TIMEOUT_MS);
+    cJSON *process = processes_ask_at(address, access, TIMEOUT_MS);
     if (process == NULL) {
         return no_memory();
     }
@@ -48,14 +48,14 @@ static int show_at(const char *address)
 }
 
 /* Shows the processes in the order of their names. 1 where there is no such folder. */
-static int show_run(const char *run_dir)
+static int show_run(const char *run_dir, const struct peek_access *access)
 {
     struct stat about;
     if (stat(run_dir, &about) != 0 || !S_ISDIR(about.st_mode)) {
         fprintf(stderr, "hindcast status: %s: no such run\n", run_dir);
         return 1;
     }
-    cJSON *processes = processes_ask(run_dir, TIMEOUT_MS);
+    cJSON *processes = processes_ask(run_dir, access, TIMEOUT_MS);
     if (processes == NULL) {
         return no_memory();
     }
@@ -108,19 +108,35 @@ static int show_runs(void)
 static int show_learner(int argc, char **argv)
 {
     char address[CONFIG_TEXT_SIZE + 32];
-    char *flags[FLAGS_MAX + 1] = {argv[0], address};
-    snprintf(address, sizeof address, "--experiment.parameters=%s", argv[1] + strlen(LEARNER_FLAG));
+    char *flags[FLAGS_MAX] = {address};
+    snprintf(address, sizeof address, "%sparameters=%s", EXPERIMENT_FLAG,
+             argv[1] + strlen(LEARNER_FLAG));
     for (int i = 2; i < argc; i++) {
-        flags[i] = argv[i];
+        flags[i - 1] = argv[i];
     }
-    return status_of_learner(argc, flags);
+    return status_of_learner(argc - 1, flags);
+}
+
+/* `hindcast status RUN_DIR | --admin=ADDRESS [--experiment.NAME=VALUE ..]` */
+static int show_pages(int argc, char **argv)
+{
+    static struct experiment experiment; /* large, and what is asked points to it */
+    struct err err;
+    if (experiment_flags_read(&experiment, argc - 2, argv + 2, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast status: %s\n", err.text);
+        return 2;
+    }
+    const struct peek_access access = peek_access_of(&experiment);
+    return strncmp(argv[1], ADMIN_FLAG, strlen(ADMIN_FLAG)) == 0
+               ? show_at(argv[1] + strlen(ADMIN_FLAG), &access)
+               : show_run(argv[1], &access);
 }
 
 int command_status(int argc, char **argv)
 {
     static const char usage[] =
-        "usage: hindcast status [RUN_DIR | --admin=HOST:PORT]\n"
-        "       hindcast status --parameters=ADDRESS [--experiment.NAME=VALUE ..]\n"
+        "usage: hindcast status [RUN_DIR | --admin=[https://]HOST:PORT | --parameters=ADDRESS]\n"
+        "                       [--experiment.NAME=VALUE ..]\n"
         "What the processes of a run are doing, one line for each (RUN_DIR is runs/cheetah-run, "
         "for\n"
         "example); without RUN_DIR: which runs there are in runs/. With --admin: the process "
@@ -132,17 +148,12 @@ int command_status(int argc, char **argv)
     if (argc == 1) {
         return show_runs();
     }
-    if (argc >= 2 && argc <= FLAGS_MAX &&
-        strncmp(argv[1], LEARNER_FLAG, strlen(LEARNER_FLAG)) == 0) {
-        return show_learner(argc, argv);
-    }
-    if (argc == 2 && strncmp(argv[1], ADMIN_FLAG, strlen(ADMIN_FLAG)) == 0) {
-        return show_at(argv[1] + strlen(ADMIN_FLAG));
-    }
-    const bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
-    if (argc != 2 || argv[1][0] == '-') {
+    const bool learner = strncmp(argv[1], LEARNER_FLAG, strlen(LEARNER_FLAG)) == 0;
+    const bool page = strncmp(argv[1], ADMIN_FLAG, strlen(ADMIN_FLAG)) == 0;
+    if (argc > FLAGS_MAX || (argv[1][0] == '-' && !learner && !page)) {
+        const bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
         fputs(usage, help ? stdout : stderr);
         return help ? 0 : 2;
     }
-    return show_run(argv[1]);
+    return learner ? show_learner(argc, argv) : show_pages(argc, argv);
 }

@@ -11,6 +11,7 @@
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
 #include "common/clients/peer.h"
+#include "deploy/local/experiment_flags.h"
 #include "proto/parameters.pb-c.h"
 #include "proto/replay.pb-c.h"
 
@@ -101,18 +102,15 @@ static int show_run(struct experiment *experiment)
     return 0;
 }
 
-int status_of_learner(int n_flags, char **flags)
+int status_of_learner(int n_flags, char *const *flags)
 {
     struct experiment *experiment = mem_new(sizeof *experiment);
     if (experiment == NULL) {
         return 1;
     }
-    const struct config_section section = experiment_section(experiment);
     struct err err;
-    bool done = false;
-    status s = config_load(&section, 1, "hindcast status", n_flags, flags, &done, &err);
+    status s = experiment_flags_read(experiment, n_flags, flags, &err);
     if (s == STATUS_OK) {
-        experiment_finish(experiment);
         s = peer_check_parameters(experiment, &err);
     }
     int result = 2;

@@ -17,7 +17,6 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "common/base/peek.h"
 #include "common/base/text.h"
 #include "deploy/local/restart.h"
 #include "deploy/local/screen.h"
@@ -384,7 +383,8 @@ static void peek_work(uv_work_t *work)
         child->seen.address[0] = '\0';
     }
     child->seen.ok =
-        peek_json(&json, child->admin_path, "/status", PEEK_TIMEOUT_MS, NULL) == STATUS_OK;
+        peek_json(&json, child->admin_path, "/status", &child->supervisor->options.access,
+                  PEEK_TIMEOUT_MS, NULL) == STATUS_OK;
     if (!child->seen.ok) {
         return;
     }
@@ -426,9 +426,12 @@ static void write_targets(struct supervisor *supervisor)
             continue;
         }
         /* One entry for each process whose address is known. */
+        bool tls;
+        const char *host = peek_address_host(child->address, &tls);
         const int n = snprintf(text + used, sizeof text - used,
-                               "%s\n  {\"targets\": [\"%s\"], \"labels\": {\"process\": \"%s\"}}",
-                               used > 1 ? "," : "", child->address, child->label);
+                               "%s\n  {\"targets\": [\"%s\"], \"labels\": {%s\"process\": \"%s\"}}",
+                               used > 1 ? "," : "", host, tls ? "\"__scheme__\": \"https\", " : "",
+                               child->label);
         /* Four bytes are left for the end of the list, so that the file is always JSON. */
         if (n < 0 || used + (size_t)n + 4 > sizeof text) {
             break;

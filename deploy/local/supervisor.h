@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "common/base/status.h"
+#include "common/base/peek.h"
 
 #define SUPERVISOR_CHILDREN_MAX 64
 #define SUPERVISOR_EXIT_FINAL   2 /* a child's exit status: starting it again will not help */
@@ -20,8 +20,9 @@ struct supervisor;
 
 struct supervisor_options {
     const char *run_dir;
-    unsigned max_crashes; /* in a row, of one process */
-    uint64_t stop_ms;     /* between SIGTERM and SIGKILL */
+    struct peek_access access; /* with which processes are asked what they do */
+    unsigned max_crashes;      /* in a row, of one process */
+    uint64_t stop_ms;          /* between SIGTERM and SIGKILL */
 };
 
 enum supervisor_end { SUPERVISOR_OVER, SUPERVISOR_INTERRUPTED, SUPERVISOR_FAILED };

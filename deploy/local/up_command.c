@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/roles.h"
 #include "common/networks/policy.h"
 #include "common/networks/safetensors.h"
 #include "deploy/local/commands.h"
@@ -184,6 +185,7 @@ static int run_once(const struct run_plan *plan)
     /* A failure in any step below leaves its reason in `err`. */
     struct err err;
     struct supervisor_options options = {.run_dir = plan->experiment->run_dir,
+                                         .access = peek_access_of(plan->experiment),
                                          .max_crashes = (unsigned)plan->up->max_crashes,
                                          .stop_ms = (uint64_t)(plan->up->stop_seconds * 1000)};
     struct supervisor *supervisor = NULL;
@@ -299,6 +301,35 @@ static status plan_choice(const struct experiment *experiment, struct up_options
     return STATUS_OK;
 }
 
+/* Where pages ask for a token, this command must have one: it shows what they tell. */
+static status check_token(const struct experiment *experiment, struct err *err)
+{
+    if (experiment->admin_tokens_file[0] == '\0') {
+        return STATUS_OK;
+    }
+    if (experiment->token_file[0] == '\0') {
+        return err_set(err, STATUS_INVALID,
+                       "experiment.admin_tokens_file is given, and no experiment.token_file: "
+                       "expected a file with a token of the role read");
+    }
+    struct tokens *tokens = NULL;
+    char client[TOKENS_CLIENT_SIZE], *token = NULL;
+    status s = roles_read(&tokens, experiment->admin_tokens_file, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "experiment.admin_tokens_file");
+    }
+    s = token_read(&token, experiment->token_file, err);
+    if (s == STATUS_OK && (tokens_role_of(tokens, token, client) & ROLES_OF_PAGES) == 0) {
+        s = err_set(err, STATUS_INVALID,
+                    "experiment.token_file %.200s: expected a token to which "
+                    "experiment.admin_tokens_file gives the role read",
+                    experiment->token_file);
+    }
+    mem_free(token);
+    tokens_free(tokens);
+    return s;
+}
+
 int command_up(int argc, char **argv)
 {
     /* The experiment comes first, so that flags without one are a mistake. */
@@ -326,7 +357,7 @@ int command_up(int argc, char **argv)
     /* Derived values (the run's folder, for one) are needed by the checks and by the run. */
     experiment_finish(&experiment);
     if (plan_choice(&experiment, &up, &err) != STATUS_OK ||
-        run_plan_check(&plan, &err) != STATUS_OK) {
+        check_token(&experiment, &err) != STATUS_OK || run_plan_check(&plan, &err) != STATUS_OK) {
         fprintf(stderr, "hindcast up: %s\n", err.text);
         return 2;
     }

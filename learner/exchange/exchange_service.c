@@ -13,7 +13,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/service/roles.h"
+#include "common/base/roles.h"
 #include "learner/exchange/exchange_host.h"
 
 #define LOG_MODULE "exchange"

@@ -18,8 +18,8 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
+#include "common/base/roles.h"
 #include "common/base/utf8.h"
-#include "common/service/roles.h"
 #include "common/service/wire_version.h"
 #include "proto/parameters.pb-c.h"
 

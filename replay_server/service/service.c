@@ -19,7 +19,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
-#include "common/service/roles.h"
+#include "common/base/roles.h"
 #include "replay_server/service/service_private.h"
 
 /* How many bytes of rows the inserter writes in one transaction, about. */

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/roles.h"
 #include "common/base/utf8.h"
 #include "common/rpc/address.h"
 #include "common/rpc/protocol.h"
-#include "common/service/roles.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char *path;
@@ -91,14 +91,14 @@ static bool run_tokens(const void *bytes, size_t size)
     fuzz_write_file(path, bytes, size);
     (void)chmod(path, 0600);
     struct tokens *tokens = NULL;
-    char client[RPC_CALLER_NAME_SIZE] = "";
+    char client[TOKENS_CLIENT_SIZE] = "";
     struct err err = {0};
     if (roles_read(&tokens, path, &err) != STATUS_OK) {
         fuzz_must(err.text[0] == '\0' || !utf8_is_name(err.text), "no clean text");
         return false;
     }
-    fuzz_must(tokens_role_of("", client, tokens) != 0 ||
-                  tokens_role_of(NULL, client, tokens) != 0 || client[0] != '\0',
+    fuzz_must(tokens_role_of(tokens, "", client) != 0 ||
+                  tokens_role_of(tokens, NULL, client) != 0 || client[0] != '\0',
               "no token");
     tokens_free(tokens);
     return true;
@@ -147,11 +147,11 @@ static bool run(const void *input, size_t size)
     return accepted;
 }
 
-static const char *const words[] = {"unix:", "[",         "]",        ":",
-                                    "/",     ",",         "%",        "#",
-                                    "?",     "\xc3",      "\xe2\x82", "\xed\xa0\x80",
-                                    "\xf4",  "insert",    "sample",   "admin ",
-                                    "\t",    "127.0.0.1", "65536",    NULL};
+static const char *const words[] = {"unix:", "[",         "]",           ":",
+                                    "/",     ",",         "%",           "#",
+                                    "?",     "\xc3",      "\xe2\x82",    "\xed\xa0\x80",
+                                    "\xf4",  "insert",    "read,sample", "admin ",
+                                    "\t",    "127.0.0.1", "65536",       NULL};
 
 int main(int argc, char **argv)
 {

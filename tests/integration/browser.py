@@ -43,6 +43,26 @@ class Browser:
     def open(self, address):
         self.call("Page.navigate", url=address)
 
+    def sign_in(self, address, password):
+        """Opens a page that asks for a password, as a user answers the browser's question. Returns how often it asked."""
+        self.call("Fetch.enable", handleAuthRequests=True)
+        self.socket.send(json.dumps({"id": next(self.numbers), "method": "Page.navigate", "params": {"url": address}}))
+        asked, loaded = 0, False
+        while not loaded:
+            event = json.loads(self.socket.recv(timeout=30 * SLOW))
+            request = {"requestId": event.get("params", {}).get("requestId")}
+            if event.get("method") == "Fetch.authRequired":
+                asked += 1
+                answer = {"response": "ProvideCredentials", "username": "", "password": password} if asked == 1 else {
+                    "response": "CancelAuth"}
+                self.socket.send(json.dumps({"id": next(self.numbers), "method": "Fetch.continueWithAuth",
+                                             "params": {**request, "authChallengeResponse": answer}}))
+            elif event.get("method") == "Fetch.requestPaused":
+                self.socket.send(json.dumps({"id": next(self.numbers), "method": "Fetch.continueRequest", "params": request}))
+            loaded = event.get("method") == "Page.loadEventFired"
+        self.call("Fetch.disable")
+        return asked
+
     def size(self, width, height, phone=False):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
 

@@ -40,6 +40,8 @@ RUN_BY = [
     (r"hindcast doctor", "tests/integration/test_front_end.py::test_the_doctor_looks_at_this_machine"),
     (r"hindcast status --parameters", "tests/integration/test_learner.py::test_status_by_address"),
     (r"hindcast status", "tests/integration/test_front_end.py::test_status_without_a_run_lists_all"),
+    (r"hindcast dashboard .*--experiment", "tests/integration/test_admin_tokens.py::test_a_run_shows_what_it_does"),
+    (r"curl --config -", "tests/integration/test_admin_tokens.py::test_a_page_beyond_loopback_has_tls"),
     (r"hindcast dashboard", "tests/integration/test_dashboard.py"),
     (r"hindcast plot", "tests/integration/test_plot.py::test_a_run_is_drawn_and_written_as_it_is"),
     (r"hindcast dataset inspect --plot", "tests/integration/test_plot.py::test_what_the_logs_hold_is_drawn"),

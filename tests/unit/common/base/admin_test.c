@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/admin.h"
@@ -27,6 +28,14 @@ static void assert_answer(const char *method, const char *page, const char *stat
     assert_int_equal(strncmp(answer, status_line, strlen(status_line)), 0);
     assert_non_null(strstr(answer, content));
     free(answer);
+}
+
+static status open_at(struct admin **made, const char *address, bool allow_insecure,
+                      const char *port_file, struct err *err)
+{
+    const struct admin_settings settings = {
+        .address = address, .allow_insecure = allow_insecure, .port_file = port_file};
+    return admin_open(made, &settings, err);
 }
 
 static char *page_of(void *arg)
@@ -193,18 +202,103 @@ static void bad_addresses_are_refused(void **state)
     (void)state;
     struct admin *other = NULL;
     struct err err = {0};
-    assert_int_equal(admin_open(&other, "0.0.0.0:0", false, NULL, &err), STATUS_DENIED);
+    assert_int_equal(open_at(&other, "0.0.0.0:0", false, NULL, &err), STATUS_DENIED);
+    assert_non_null(strstr(err.text, "needs admin_tokens_file and tls_cert"));
     assert_non_null(strstr(err.text, "allow_insecure"));
-    assert_int_equal(admin_open(&other, admin_address(admin), false, NULL, &err), STATUS_EXISTS);
+    assert_int_equal(open_at(&other, admin_address(admin), false, NULL, &err), STATUS_EXISTS);
     static const char *const bad[] = {
         "nonsense", ":1", "127.0.0.1:", "127.0.0.1:99999x", "[::1:3", "no.such.host.invalid:1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        assert_int_equal(admin_open(&other, bad[i], false, NULL, &err), STATUS_INVALID);
+        assert_int_equal(open_at(&other, bad[i], false, NULL, &err), STATUS_INVALID);
         assert_non_null(strstr(err.text, bad[i]));
     }
     assert_null(other);
-    assert_int_equal(admin_open(&other, "0.0.0.0:0", true, NULL, &err), STATUS_OK);
+    assert_int_equal(open_at(&other, "0.0.0.0:0", true, NULL, &err), STATUS_OK);
     admin_close(other);
+}
+
+#define READER   "reader-0123456789abc"
+#define OPERATOR "operator-0123456789"
+#define WRITER   "writer-0123456789abc"
+
+/* The code with which the page answers to this header. */
+static int code_with(struct admin *page, const char *url, const char *header)
+{
+    char request[8192];
+    snprintf(request, sizeof request,
+             "GET %s HTTP/1.1\r\nHost: localhost\r\n%sConnection: close\r\n\r\n", url, header);
+    char *answer = http_exchange(admin_address(page), request);
+    assert_non_null(answer);
+    const int code = atoi(answer + strlen("HTTP/1.1 "));
+    /* Who is asked for a token is told how to show it. */
+    assert_int_equal(strstr(answer, "WWW-Authenticate: Basic realm=") != NULL, code == 401);
+    assert_int_equal(strstr(answer, "WWW-Authenticate: Bearer realm=") != NULL, code == 401);
+    free(answer);
+    return code;
+}
+
+static void tokens_say_who_may_read(void **state)
+{
+    (void)state;
+    char tokens[2 * SCRATCH_SIZE];
+    scratch_path(tokens, scratch_folder, "tokens");
+    scratch_write(tokens, READER " read\n" OPERATOR " admin\n" WRITER " insert,sample\n");
+    chmod(tokens, 0644);
+    struct admin *page = NULL;
+    struct err err = {0};
+    const struct admin_settings settings = {.address = "", .tokens_file = tokens};
+    assert_int_equal(admin_check(&settings, &err), STATUS_DENIED);
+    assert_non_null(strstr(err.text, "chmod"));
+    assert_int_equal(admin_open(&page, &settings, &err), STATUS_DENIED);
+    chmod(tokens, 0600);
+    assert_int_equal(admin_check(&settings, &err), STATUS_OK);
+    assert_int_equal(admin_open(&page, &settings, &err), STATUS_OK);
+    const struct metric *refused =
+        metric_counter("hindcast_admin_refused_total", "", "reason=\"token\"");
+    const double before = metric_value(refused);
+    static const struct {
+        const char *header;
+        int code;
+    } cases[] = {
+        {"", 401},
+        {"Authorization: Bearer " READER "\r\n", 200},
+        {"Authorization: bearer " OPERATOR "\r\n", 200},
+        {"Authorization: Bearer " WRITER "\r\n", 403},
+        {"Authorization: Bearer " READER "x\r\n", 401},
+        {"Authorization: Bearer reader-0123456789ab\r\n", 401},
+        {"Authorization: Bearer \r\n", 401},
+        {"Authorization: Bearer\r\n", 401},
+        {"Authorization: " READER "\r\n", 401},
+        {"Authorization: Negotiate " READER "\r\n", 401},
+        /* ":TOKEN", "somebody:TOKEN", "TOKEN", "TOKEN:", and what is no base64. */
+        {"Authorization: Basic OnJlYWRlci0wMTIzNDU2Nzg5YWJj\r\n", 200},
+        {"Authorization: Basic c29tZWJvZHk6cmVhZGVyLTAxMjM0NTY3ODlhYmM=\r\n", 200},
+        {"Authorization: Basic cmVhZGVyLTAxMjM0NTY3ODlhYmM=\r\n", 401},
+        {"Authorization: Basic cmVhZGVyLTAxMjM0NTY3ODlhYmM6\r\n", 401},
+        {"Authorization: Basic \xff\xfe%%%\r\n", 401},
+        {"Authorization: Basic\r\n", 401},
+    };
+    int n_401 = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int code = code_with(page, "/metrics", cases[i].header);
+        if (code != cases[i].code) {
+            fail_msg("%s: %d, expected %d", cases[i].header, code, cases[i].code);
+        }
+        n_401 += code == 401;
+        /* Pages that are not there are no secret's oracle; probes have no token. */
+        assert_int_equal(code_with(page, "/none", cases[i].header), code == 200 ? 404 : code);
+        assert_int_equal(code_with(page, "/healthz", cases[i].header), 200);
+    }
+    assert_int_equal(metric_value(refused) - before, 2 * n_401);
+    /* The next request finds the file as it is then. */
+    assert_int_equal(unlink(tokens), 0);
+    assert_int_equal(code_with(page, "/metrics", cases[1].header),
+                     200); /* gone: the old tokens stay */
+    scratch_write(tokens, OPERATOR " read\n");
+    chmod(tokens, 0600);
+    assert_int_equal(code_with(page, "/metrics", cases[1].header), 401);
+    assert_int_equal(code_with(page, "/metrics", cases[2].header), 200);
+    admin_close(page);
 }
 
 /* Each allocation and file call that opening makes fails in turn: nothing is left behind. */
@@ -216,14 +310,14 @@ static void opening_survives_failures(void **state)
     for (uint64_t nth = 1; nth <= 8; nth++) {
         struct admin *other = NULL;
         memory_fail_at(nth);
-        status s = admin_open(&other, "", false, file, NULL);
+        status s = open_at(&other, "", false, file, NULL);
         memory_fail_at(0);
         admin_close(other);
         assert_true(s == STATUS_OK || s == STATUS_NO_MEMORY);
         assert_int_equal(access(file, F_OK), -1);
         other = NULL;
         file_fail_at(nth, ENOSPC);
-        s = admin_open(&other, "", false, file, NULL);
+        s = open_at(&other, "", false, file, NULL);
         file_fail_at(0, 0);
         admin_close(other);
         assert_true(s == STATUS_OK || s == STATUS_FULL);
@@ -238,7 +332,7 @@ static int set_up(void **state)
     scratch_make(scratch_folder);
     scratch_path(path, scratch_folder, "test.admin");
     struct err err = {0};
-    if (admin_open(&admin, "", false, path, &err) != STATUS_OK) {
+    if (open_at(&admin, "", false, path, &err) != STATUS_OK) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
@@ -264,6 +358,7 @@ int main(void)
         cmocka_unit_test(only_own_names_are_answered),
         cmocka_unit_test(slow_clients_lose_their_connection),
         cmocka_unit_test(bad_addresses_are_refused),
+        cmocka_unit_test(tokens_say_who_may_read),
         cmocka_unit_test(opening_survives_failures),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

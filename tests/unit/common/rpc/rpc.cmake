@@ -1,5 +1,4 @@
 # common/rpc, over sockets, with the echo service of tests/lib.
-hindcast_test(tokens_test SOURCES unit/common/rpc/tokens_test.c LINK hindcast_rpc hindcast_test_base)
 foreach(module address call message server security descriptors)
   hindcast_test(rpc_${module}_test SOURCES unit/common/rpc/${module}_test.c LINK hindcast_echo hindcast_test_base TIMEOUT 120)
 endforeach()

@@ -1,13 +1,13 @@
-/* The file is looked at from a timer: a look is one stat, and a call pays nothing. */
+/* A look is one stat. What was read is replaced whole, between two questions. */
 #define LOG_MODULE "tokens"
-#include "common/service/token_file.h"
+#include "common/base/token_file.h"
 
 #include <stdatomic.h>
 
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
-#include "common/service/roles.h"
+#include "common/base/roles.h"
 
 struct token_file {
     char *path;
@@ -43,10 +43,10 @@ void token_file_close(struct token_file *file)
     }
 }
 
-unsigned token_file_role_of(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg)
+unsigned token_file_role_of(const char *token, char name[TOKENS_CLIENT_SIZE], void *arg)
 {
     struct token_file *file = arg;
-    return tokens_role_of(token, name, file->tokens);
+    return tokens_role_of(file->tokens, token, name);
 }
 
 void token_file_look(void *arg)

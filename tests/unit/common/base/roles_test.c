@@ -2,7 +2,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/service/roles.h"
+#include "common/base/roles.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
@@ -27,7 +27,7 @@ static void tokens_have_roles(void **state)
 {
     (void)state;
     struct tokens *tokens = NULL;
-    char client[RPC_CALLER_NAME_SIZE] = "";
+    char client[TOKENS_CLIENT_SIZE] = "";
     struct err err;
     assert_int_equal(read_text(&tokens,
                                "# who may what\n\nAAAAAAAAAAAAAAAA insert\n"
@@ -35,17 +35,17 @@ static void tokens_have_roles(void **state)
                                "BBBBBBBBBBBBBBBB admin",
                                &err),
                      STATUS_OK);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAA", client, tokens), ROLE_INSERT);
-    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBBx", client, tokens), ROLE_SAMPLE | ROLE_LEARN);
-    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBB", client, tokens), ROLE_ADMIN);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAA", client, tokens), 0);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAAA", client, tokens), 0);
-    assert_int_equal(tokens_role_of("", client, tokens), 0);
-    assert_int_equal(tokens_role_of(NULL, client, tokens), 0);
+    assert_int_equal(tokens_role_of(tokens, "AAAAAAAAAAAAAAAA", client), ROLE_INSERT);
+    assert_int_equal(tokens_role_of(tokens, "BBBBBBBBBBBBBBBBx", client), ROLE_SAMPLE | ROLE_LEARN);
+    assert_int_equal(tokens_role_of(tokens, "BBBBBBBBBBBBBBBB", client), ROLE_ADMIN);
+    assert_int_equal(tokens_role_of(tokens, "AAAAAAAAAAAAAAA", client), 0);
+    assert_int_equal(tokens_role_of(tokens, "AAAAAAAAAAAAAAAAA", client), 0);
+    assert_int_equal(tokens_role_of(tokens, "", client), 0);
+    assert_int_equal(tokens_role_of(tokens, NULL, client), 0);
     char longest[400];
     memset(longest, 'A', sizeof longest);
     longest[399] = '\0';
-    assert_int_equal(tokens_role_of(longest, client, tokens), 0);
+    assert_int_equal(tokens_role_of(tokens, longest, client), 0);
     tokens_free(tokens);
 }
 

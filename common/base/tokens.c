@@ -2,7 +2,7 @@
  *
  * A token that a caller shows is compared with all entries in full, byte by byte without an early
  * exit: how long that takes says nothing about how much of a guess was right. */
-#include "common/rpc/tokens.h"
+#include "common/base/tokens.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "common/base/memory.h"
 
 #define FILE_MAX   (1u << 20)
+#define OWN_MAX    4096u /* bytes of a file with one token */
 #define TOKEN_MIN  16u
 #define TOKEN_MAX  256u
 #define CLIENT_MAX 64u
@@ -19,7 +20,7 @@
 struct entry {
     char token[TOKEN_MAX + 1]; /* padded with 0 */
     unsigned roles;
-    char client[RPC_CALLER_NAME_SIZE];
+    char client[TOKENS_CLIENT_SIZE];
 };
 
 /* All lines of the file. Nothing changes after tokens_read, so any thread may compare. */
@@ -203,9 +204,9 @@ size_t tokens_count(const struct tokens *tokens)
     return tokens->n;
 }
 
-unsigned tokens_role_of(const char *token, char client[RPC_CALLER_NAME_SIZE], void *arg)
+unsigned tokens_role_of(const struct tokens *tokens, const char *token,
+                        char client[TOKENS_CLIENT_SIZE])
 {
-    const struct tokens *tokens = arg;
     char shown[TOKEN_MAX + 1] = "";
     /* No token, or one that is longer than any in the file. */
     if (token == NULL || strlen(token) > TOKEN_MAX) {
@@ -222,8 +223,41 @@ unsigned tokens_role_of(const char *token, char client[RPC_CALLER_NAME_SIZE], vo
         }
         if (difference == 0) {
             roles |= tokens->entries[i].roles;
-            memcpy(client, tokens->entries[i].client, RPC_CALLER_NAME_SIZE);
+            memcpy(client, tokens->entries[i].client, TOKENS_CLIENT_SIZE);
         }
     }
     return roles;
+}
+
+/* ---- The token that a program shows ---- */
+
+status token_read(char **token, const char *path, struct err *err)
+{
+    /* A file that others can read is refused before it is read. */
+    void *bytes = NULL;
+    size_t size = 0;
+    status s = file_check_private(path, err);
+    if (s == STATUS_OK) {
+        s = file_read(path, OWN_MAX, &bytes, &size, err);
+    }
+    if (s != STATUS_OK) {
+        return err_context(err, s, "token_file");
+    }
+    /* Only the first line counts; an editor may have added a line end. */
+    char *text = bytes;
+    text[strcspn(text, "\r\n")] = '\0';
+    /* It becomes a header of every request. */
+    for (const char *c = text; *c; c++) {
+        if (*c < '!' || *c > '~') {
+            mem_free(bytes);
+            return err_set(err, STATUS_INVALID, "token_file %s: byte %zu is not visible ASCII",
+                           path, (size_t)(c - text));
+        }
+    }
+    if (text[0] == '\0') {
+        mem_free(bytes);
+        return err_set(err, STATUS_INVALID, "token_file %s: its first line is empty", path);
+    }
+    *token = text;
+    return STATUS_OK;
 }

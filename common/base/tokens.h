@@ -8,13 +8,16 @@
  * [a-zA-Z0-9_.-]{1,64}; several tokens may have the same one, and a line without one has its roles
  * for a name. Only the file's owner and group may be able to
  * read it. Which roles there are is the caller's business. */
-#ifndef HINDCAST_RPC_TOKENS_H
-#define HINDCAST_RPC_TOKENS_H
+#ifndef HINDCAST_BASE_TOKENS_H
+#define HINDCAST_BASE_TOKENS_H
+
+#include <stddef.h>
 
 #include "common/base/status.h"
-#include "common/rpc/server.h"
 
-/* A role's name in the file, and its bit for rpc_method.roles. */
+#define TOKENS_CLIENT_SIZE 80 /* a client's name or that of its roles, with the terminating 0 */
+
+/* A role's name in the file, and its bit. */
 struct tokens_role {
     const char *name;
     unsigned bit;
@@ -29,8 +32,13 @@ status tokens_read(struct tokens **tokens, const char *path, const struct tokens
 void tokens_free(struct tokens *tokens);
 size_t tokens_count(const struct tokens *tokens);
 
-/* Fits rpc_server_options.role_of, with the tokens as its argument. The time it takes says nothing
- * about a token's characters. */
-unsigned tokens_role_of(const char *token, char client[RPC_CALLER_NAME_SIZE], void *tokens);
+/* The roles of whoever shows this token, and who that is; 0 where it is unknown or NULL, and then
+ * `client` is as it was. The time it takes says nothing about a token's characters. */
+unsigned tokens_role_of(const struct tokens *tokens, const char *token,
+                        char client[TOKENS_CLIENT_SIZE]);
+
+/* The other side: the token that a program shows, in the first line of a file of its own. mem_free
+ * it. INVALID, NOT_FOUND, IO, DENIED (others may read the file). */
+status token_read(char **token, const char *path, struct err *err) MUST_CHECK;
 
 #endif

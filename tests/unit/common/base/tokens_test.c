@@ -1,9 +1,9 @@
 /* The file of tokens with roles of the caller's own; its rules are tested with Hindcast's roles in
- * tests/unit/common/service/roles_test.c. */
+ * tests/unit/common/base/roles_test.c. */
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/rpc/tokens.h"
+#include "common/base/tokens.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
@@ -23,15 +23,15 @@ static void roles_are_the_callers(void **state)
     scratch_write(path, "AAAAAAAAAAAAAAAA read,write\nBBBBBBBBBBBBBBBB own ann-2.x\n");
     chmod(path, 0600);
     struct tokens *tokens = NULL;
-    char client[RPC_CALLER_NAME_SIZE] = "";
+    char client[TOKENS_CLIENT_SIZE] = "";
     struct err err;
     assert_int_equal(tokens_read(&tokens, path, roles, 3, &err), STATUS_OK);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAA", client, tokens), 36);
+    assert_int_equal(tokens_role_of(tokens, "AAAAAAAAAAAAAAAA", client), 36);
     assert_string_equal(client, "read,write");
-    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBB", client, tokens), 1);
+    assert_int_equal(tokens_role_of(tokens, "BBBBBBBBBBBBBBBB", client), 1);
     assert_string_equal(client, "ann-2.x");
     assert_int_equal(tokens_count(tokens), 2);
-    assert_int_equal(tokens_role_of("CCCCCCCCCCCCCCCC", client, tokens), 0);
+    assert_int_equal(tokens_role_of(tokens, "CCCCCCCCCCCCCCCC", client), 0);
     tokens_free(tokens);
 
     assert_int_equal(tokens_read(&tokens, path, roles, 2, &err), STATUS_INVALID);
