@@ -28,7 +28,29 @@ def test_with_tls_all_have_a_certificate():
     said = checked(*options, cwd=ROOT)
     certificate = re.search(r"--tls_cert=(\S+)/hindcast.pem", said)[1]
     assert said.count(f"--tls_cert={certificate}/hindcast.pem") == said.count("--config=/etc/hindcast/experiment.yaml") == 6
-    assert f"hindcast certs --to={certificate} hindcast,replay,learner-0" in COMPOSE.read_text()
+    assert said.count(f"--admin_tokens_file={certificate}/readers") == 6 and "--allow_insecure" not in said
+    assert f'["secrets", "{certificate}", "hindcast,replay,learner-0' in COMPOSE.read_text()
+    for name in ("replay", "learner-0"):
+        asked = yaml.safe_load(said)["services"][name]["healthcheck"]["test"]
+        assert asked[1:] == ["hindcast", "status", "--admin=https://127.0.0.1:9464", f"--experiment.tls_ca={certificate}/ca.pem"]
+    assert "--config.file=/etc/prometheus/prometheus_tls.yml" in said
+
+
+def test_secrets_are_made_once(tmp_path):
+    def make():
+        checked(DOCKER / "secrets", tmp_path, "hindcast,replay,127.0.0.1",
+                env={"PATH": f"{BINARIES['hindcast'].parent}:/usr/bin:/bin"})
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    made = make()
+    assert {"ca.pem", "hindcast.pem", "hindcast.key", "reader", "readers"} <= made.keys()
+    token = made["reader"].decode().strip()
+    assert re.fullmatch(r"[0-9a-f]{48}", token) and made["readers"].decode() == f"{token} read prometheus\n"
+    assert (tmp_path / "reader").stat().st_mode & 0o777 == (tmp_path / "readers").stat().st_mode & 0o777 == 0o640
+    assert make() == made
+    # A program takes them, beyond loopback without more.
+    files = {"admin_tokens_file": "readers", "tls_cert": "hindcast.pem", "tls_key": "hindcast.key"}
+    checked(BINARIES["replay_server"], f"--run_dir={tmp_path}/run", "--check", "--admin=0.0.0.0:0",
+            *(f"--{option}={tmp_path}/{name}" for option, name in files.items()))
 
 
 def services():
@@ -66,9 +88,17 @@ def test_every_command_is_one(tmp_path):
     assert seen == {"replay_server", "restorer", "learner", "evaluator", "collector"}
 
 
-def test_prometheus_takes_its_files():
-    said = checked(ROOT / "third_party" / "promtool" / "promtool", "check", "config", DOCKER / "prometheus" / "prometheus.yml")
-    assert "rules found" in said
+def test_prometheus_takes_its_files(tmp_path):
+    promtool = ROOT / "third_party" / "promtool" / "promtool"
+    assert "rules found" in checked(promtool, "check", "config", DOCKER / "prometheus" / "prometheus.yml")
+    # The other one names files of a volume.
+    plain, tls = ((DOCKER / "prometheus" / name).read_text() for name in ("prometheus.yml", "prometheus_tls.yml"))
+    for name in ("ca.pem", "reader", "rules.yml"):
+        (tmp_path / name).write_bytes((DOCKER / "prometheus" / "rules.yml").read_bytes() if name == "rules.yml" else b"")
+    (tmp_path / "prometheus.yml").write_text(tls.replace("/run/tls", str(tmp_path)))
+    assert "rules found" in checked(promtool, "check", "config", tmp_path / "prometheus.yml")
+    jobs = [yaml.safe_load(text)["scrape_configs"][0] for text in (plain, tls)]
+    assert jobs[0]["dns_sd_configs"] == jobs[1]["dns_sd_configs"]
 
 
 def test_rules_and_dashboard_name_metrics_that_exist():

@@ -73,10 +73,11 @@ def test_the_programs_take_their_commands(objects, tmp_path):
         subprocess.run([BINARIES["hindcast"], "certs", f"--to={tmp_path}", "tls"], check=True, capture_output=True)
         experiment["experiment"] |= {"tls_ca": f"{tmp_path}/ca.pem", "tls_cert": f"{tmp_path}/tls.pem",
                                      "tls_key": f"{tmp_path}/tls.key"}
-    for option, section in (("token_file", "experiment"), ("tokens_file", "replay_server"), ("tokens_file", "learner")):
+    for option, section in (("token_file", "experiment"), ("admin_tokens_file", "experiment"), ("tokens_file", "replay_server"),
+                            ("tokens_file", "learner")):
         if option in experiment[section]:
             token = tmp_path / option
-            token.write_text("restorer-0123456789" + (" insert,sample\n" if option == "tokens_file" else "\n"))
+            token.write_text("restorer-0123456789" + ("\n" if option == "token_file" else " insert,sample,read\n"))
             token.chmod(0o600)
             experiment[section][option] = str(token)
     experiment["experiment"]["run_dir"] = str(tmp_path / "run")
@@ -98,8 +99,10 @@ def test_the_programs_take_their_commands(objects, tmp_path):
 def test_addresses_and_numbers_agree(objects):
     """Pods have the names that the experiment gives its servers, and are as many as it says."""
     experiment = yaml.safe_load(objects["ConfigMap", "hindcast-experiment"]["data"]["experiment.yaml"])
-    # Pages beyond loopback are refused without it, also where services have TLS.
-    assert experiment["experiment"]["admin"] == "0.0.0.0:9464" and experiment["experiment"]["allow_insecure"] is True
+    # Pages beyond loopback need tokens and TLS, or are refused without this.
+    security = experiment["experiment"]
+    assert security["admin"] == "0.0.0.0:9464"
+    assert security.get("allow_insecure", False) is not ({"tls_cert", "admin_tokens_file"} <= security.keys())
     shards = objects["StatefulSet", "replay"]["spec"]["replicas"]
     assert experiment["experiment"]["replay"] == [f"replay-{i}.replay:6400" for i in range(shards)]
     assert objects["StatefulSet", "replay"]["spec"]["serviceName"] == "replay"
@@ -132,3 +135,19 @@ def test_monitoring_finds_the_ports():
         if pod_of(one):
             ports = {port["name"]: port["containerPort"] for port in pod_of(one)["containers"][0]["ports"]}
             assert ports[monitor["podMetricsEndpoints"][0]["port"]] == 9464, name
+
+
+def test_pages_are_read_over_tls_with_a_token():
+    objects = built("cluster")
+    endpoint, = objects["PodMonitor", "hindcast"]["spec"]["podMetricsEndpoints"]
+    assert endpoint["scheme"] == "https" and endpoint["authorization"]["credentials"]["name"] == "hindcast-tokens"
+    experiment = yaml.safe_load(objects["ConfigMap", "hindcast-experiment"]["data"]["experiment.yaml"])["experiment"]
+    for name, pod in pods(objects).items():
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        tokens, = [volume["secret"] for volume in pod["volumes"] if volume["name"] == "tokens"]
+        assert experiment["admin_tokens_file"] in [f"{mounts['tokens']}/{item['path']}" for item in tokens["items"]], name
+        for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+            if kind in pod["containers"][0]:
+                command = pod["containers"][0][kind]["exec"]["command"]
+                assert "--admin=https://127.0.0.1:9464" in command, name
+                assert f"--experiment.tls_ca={experiment['tls_ca']}" in command, name
