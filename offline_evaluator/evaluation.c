@@ -25,6 +25,8 @@
 #define HELD_OUT_MS      2000 /* for a table that may not be there */
 #define MODEL_STARTS     256
 #define SUCCESS_EPISODES 4
+#define MODEL_STEPS      20000 /* of each; see docs/offline_evaluation.md */
+#define FITTED_Q_STEPS   5000
 #define CRITIC_SEED      0x9e3779b97f4a7c15u
 
 void evaluation_report_path(char *path, size_t size, const struct experiment *experiment,
@@ -119,11 +121,23 @@ static status choose_method(struct evaluation *evaluation, struct err *err)
                : STATUS_OK;
 }
 
+/* And how many steps are taken. */
+static status choose_discount(struct evaluation *evaluation, struct err *err)
+{
+    const struct offline_evaluator_options *options = evaluation->options;
+    const uint64_t steps = evaluation->by_model ? MODEL_STEPS : FITTED_Q_STEPS;
+    evaluation->steps = options->steps > 0 ? (uint64_t)options->steps : steps;
+    evaluation->gamma = options->gamma > 0 ? options->gamma : 1;
+    return options->gamma > 0 || evaluation->by_model
+               ? STATUS_OK
+               : policies_gamma(&evaluation->policies, &evaluation->gamma, err);
+}
+
 static status check_discount(const struct evaluation *evaluation, struct err *err)
 {
     const struct logged_data *data = &evaluation->data;
     const size_t terminated = terminated_episodes(data);
-    if (evaluation->gamma >= 1 && terminated == 0) {
+    if (evaluation->gamma >= 1 && terminated == 0 && !evaluation->by_model) {
         return err_set(err, STATUS_INVALID,
                        "gamma %g: expected below 1, since none of the %zu episodes of table %s "
                        "terminates and sums have no end",
@@ -153,11 +167,6 @@ static status load(struct evaluation *evaluation, struct err *err)
     const struct offline_evaluator_options *options = evaluation->options;
     status s = policies_load(&evaluation->policies, evaluation->experiment->run_dir, options, err);
     s = s != STATUS_OK ? s : policies_signature(&evaluation->policies, &evaluation->signature, err);
-    if (s == STATUS_OK) {
-        evaluation->gamma = options->gamma;
-        s = options->gamma > 0 ? STATUS_OK
-                               : policies_gamma(&evaluation->policies, &evaluation->gamma, err);
-    }
     s = s != STATUS_OK ? s : load_data(evaluation, err);
     if (s != STATUS_OK) {
         return s;
@@ -172,6 +181,7 @@ static status load(struct evaluation *evaluation, struct err *err)
                        data->A, data->K, options->table);
     }
     s = choose_method(evaluation, err);
+    s = s != STATUS_OK ? s : choose_discount(evaluation, err);
     return s == STATUS_OK ? check_discount(evaluation, err) : s;
 }
 

@@ -37,7 +37,8 @@ struct evaluation {
     float *mean, *scale;
     struct columns columns,
         start_columns; /* at the rows of the data, at the starts; not by_model */
-    double gamma;
+    double gamma;      /* 1 with models: values are returns of episodes */
+    uint64_t steps;    /* of each critic or model */
     bool sparse[SIGNATURE_TASKS_MAX];
     struct fitted_q_head *heads;
     int H;

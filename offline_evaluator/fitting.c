@@ -183,8 +183,8 @@ static size_t draw(const struct fitting *fit, int e, uint64_t seed, uint64_t ste
     const uint64_t k = noise_below(resample->n, seed, step, EPISODE_PURPOSE, b);
     const double u = (double)noise_below(1ull << 53, seed, step, TIME_PURPOSE, b) * 0x1p-53;
     const uint32_t T = data->episodes[resample->episodes[k]].T;
-    const double rate = log(evaluation->gamma);
-    const double t = log1p(-u * (1 - exp(rate * T))) / rate;
+    const double rate = log(evaluation->gamma); /* 0: all are as likely */
+    const double t = rate < 0 ? log1p(-u * (1 - exp(rate * T))) / rate : u * T;
     const uint64_t first = resample->ends[k] - T;
     return resample_transition(resample, data, first + (t < T ? (uint64_t)t : T - 1));
 }
@@ -340,13 +340,12 @@ static status take_step(struct fitting *fit, uint64_t step, double *loss, struct
     struct evaluation *evaluation = fit->evaluation;
     const struct offline_evaluator_options *options = evaluation->options;
     const bool regress =
-        evaluation->by_model || (double)step < options->warm_up * (double)options->steps;
+        evaluation->by_model || (double)step < options->warm_up * (double)evaluation->steps;
     *loss = 0;
     for (int e = 0; e < options->critics; e++) {
         const struct fitted_q_batch batch = next_batch(fit, e, step, regress);
-        *loss +=
-            fitted_q_step(evaluation->critics[e], &batch, rate_at(step, (uint64_t)options->steps)) /
-            (double)options->critics;
+        *loss += fitted_q_step(evaluation->critics[e], &batch, rate_at(step, evaluation->steps)) /
+                 (double)options->critics;
     }
     return isfinite(*loss) && *loss < 1e6
                ? STATUS_OK
@@ -359,7 +358,7 @@ static status take_step(struct fitting *fit, uint64_t step, double *loss, struct
 static void tell(const struct evaluation *evaluation, uint64_t step)
 {
     char text[128];
-    const uint64_t steps = (uint64_t)evaluation->options->steps;
+    const uint64_t steps = evaluation->steps;
     snprintf(text, sizeof text, "step %" PRIu64 "/%" PRIu64 "  loss %.3g", step, steps,
              evaluation->loss);
     evaluation->progress(evaluation->arg, (double)step / (double)steps, text);
@@ -369,7 +368,7 @@ static status take_steps(struct fitting *fit, struct err *err)
 {
     struct evaluation *evaluation = fit->evaluation;
     const struct offline_evaluator_options *options = evaluation->options;
-    const uint64_t steps = (uint64_t)options->steps;
+    const uint64_t steps = evaluation->steps;
     uint64_t written_ns = clock_now_ns();
     for (uint64_t step = fitted_q_steps(evaluation->critics[0]); step < steps; step++) {
         double loss;

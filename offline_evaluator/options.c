@@ -22,14 +22,17 @@ static const struct config_option table[] = {
      "how values are found: by fitted Q evaluation, or by rollouts in learned models of the "
      "environment; auto: by models where no episode terminates"},
     {"gamma", CONFIG_REAL, AT(gamma), "", "0", 0, 1, NULL,
-     "discount of the values; 0: that with which the policies were learned"},
+     "discount of the values; 0: none with models, whose values are then returns of whole "
+     "episodes; "
+     "with fitted_q that with which the policies were learned"},
     {"acting", CONFIG_CHOICE, AT(acting), "", "mean", 0, 0, "mean|sample",
      "policies act by their mean action, as evaluators do, or by samples"},
     {"samples", CONFIG_INT, AT(samples), "", "4", 1, 100, NULL,
      "actions of a policy that acts by samples, of which a value is the mean"},
     {"candidates", CONFIG_INT, AT(candidates), "", "10", 2, 1000, NULL,
      "a policy that acts by the best of more candidate actions is evaluated with so many"},
-    {"steps", CONFIG_INT, AT(steps), "steps", "5000", 1, 1e9, NULL, "of each critic or model"},
+    {"steps", CONFIG_INT, AT(steps), "steps", "0", 0, 1e9, NULL,
+     "of each critic or model; 0: 20000 with models, 5000 with fitted_q"},
     {"batch_transitions", CONFIG_INT, AT(batch_transitions), "transitions", "256", 1, 65536, NULL,
      "transitions of a step"},
     {"critics", CONFIG_INT, AT(critics), "", "5", 1, EVALUATION_CRITICS_MAX, NULL,

@@ -157,7 +157,7 @@ static bool fill(cJSON *report, const struct evaluation *evaluation, const size_
               put_number(report, "gamma", evaluation->gamma) &&
               json_put(report, "acting", cJSON_CreateString(options->acting)) &&
               put_number(report, "level", options->level) &&
-              put_number(report, "steps", (double)options->steps) &&
+              put_number(report, "steps", (double)evaluation->steps) &&
               put_number(report, "critics", (double)options->critics) &&
               put_number(report, "loss", evaluation->loss) &&
               put_number(report, "seconds", evaluation->seconds) &&

@@ -13,6 +13,7 @@
 #include "offline_evaluator/acting.h"
 
 #define REST           0.01 /* of a value; what may be left out */
+#define HORIZON_MAX    2000 /* steps */
 #define RESIDUAL_ROWS  4096
 #define SAMPLE_PURPOSE 0x726f7361u /* "rosa" */
 #define NOISE_PURPOSE  0x726f6e6fu /* "rono" */
@@ -280,13 +281,28 @@ static status find_residuals(struct rollouts *rollouts, size_t e)
     return ok ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
+/* Until what is left counts less than REST; without a discount, as long as the longest episode, but at
+ * most HORIZON_MAX: an endless log has no length that its policies could be compared over. */
+static size_t horizon(const struct evaluation *evaluation)
+{
+    if (evaluation->gamma < 1) {
+        return (size_t)ceil(log(REST) / log(evaluation->gamma));
+    }
+    size_t longest = 0;
+    for (size_t e = 0; e < evaluation->data.n_episodes; e++) {
+        const size_t T = evaluation->data.episodes[e].T;
+        longest = T > longest ? T : longest;
+    }
+    return longest < HORIZON_MAX ? longest : HORIZON_MAX;
+}
+
 /* All columns from all starts, in model e. */
 static status roll(struct rollouts *rollouts, size_t e, double *q, struct err *err)
 {
     const struct evaluation *evaluation = rollouts->evaluation;
     const struct logged_data *starts = evaluation->starts.data;
     const size_t n = rollouts->n, O = rollouts->O, heads = (size_t)evaluation->H;
-    const size_t steps = (size_t)ceil(log(REST) / log(evaluation->gamma));
+    const size_t steps = horizon(evaluation);
     for (size_t s = 0; s < rollouts->C * n; s++) {
         memcpy(rollouts->o + s * O, logged_row(starts, evaluation_start(evaluation, s % n)->first),
                O * sizeof *rollouts->o);

@@ -2,7 +2,8 @@
  *
  * A model is fitted to the logged transitions by regression (fitting.h): from a state and an action,
  * the change of the observation and the rewards. From each start every policy acts in it, step by
- * step, until what is left counts less than a hundredth:
+ * step, as long as the longest logged episode (at most 2000 steps), or with a discount until what is
+ * left counts less than a hundredth:
  *
  *     o' = clip(o + change(o, a) + residual z),   value = sum_t gamma^t clip(r(o_t, a_t))
  *

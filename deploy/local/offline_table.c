@@ -76,9 +76,13 @@ void offline_table_print(const cJSON *report, FILE *out)
             number(task, "known_high"), number(task, "estimated"), number(task, "estimated_low"),
             number(task, "estimated_high"), is_set(task, "fits") ? "" : ": they do not fit");
     }
-    fprintf(out, "  at the starts of %.0f %s episodes of table %s; gamma %g; intervals of %g%%\n",
-            number(report, "starts"), is_set(report, "held_out") ? "held-out" : "training",
-            text(report, "starts_table"), number(report, "gamma"), 100 * number(report, "level"));
+    char values[32] = "returns of episodes";
+    if (number(report, "gamma") < 1) {
+        snprintf(values, sizeof values, "gamma %g", number(report, "gamma"));
+    }
+    fprintf(out, "  %s, from the starts of %.0f %s episodes of table %s; intervals of %g%%\n",
+            values, number(report, "starts"), is_set(report, "held_out") ? "held-out" : "training",
+            text(report, "starts_table"), 100 * number(report, "level"));
     if (!is_set(report, "held_out")) {
         fprintf(out, "  no episodes are held out (restorer.holdout): the critics have learned from "
                      "these\n");
