@@ -4,6 +4,7 @@ run is there. tests/all/kubernetes runs the pods."""
 import re
 import subprocess
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -12,10 +13,26 @@ from processes import BINARIES, ROOT, SLOW
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUBECTL = ROOT / "third_party" / "kubectl" / "kubectl"
-# Kinds of extensions, which no schema here describes, and the standard object that each contains.
-EXTENSIONS = {"JobSet": lambda spec: {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"},
-                                      "spec": spec["replicatedJobs"][0]["template"]["spec"]},
-              "PodMonitor": None}
+EXTENSIONS = yaml.safe_load((ROOT / "tests" / "kubernetes" / "extensions.yaml").read_text())
+
+
+def job(spec):
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": spec}
+
+
+def mpi_pods(one):
+    """An MPIJob's templates of pods with the restart policy that the operator gives them: {Launcher or Worker: template}."""
+    return {name: {**replicas["template"], "spec": {**replicas["template"]["spec"], "restartPolicy": replicas["restartPolicy"]}}
+            for name, replicas in one["spec"]["mpiReplicaSpecs"].items()}
+
+
+def standard(one):
+    """The standard objects in an object of an extension, or the object itself."""
+    if one["kind"] == "JobSet":
+        return [job(replicated["template"]["spec"]) for replicated in one["spec"]["replicatedJobs"]]
+    if one["kind"] == "MPIJob":
+        return [job({"template": template}) for template in mpi_pods(one).values()]
+    return [] if one["kind"] in EXTENSIONS else [one]
 
 
 def built(overlay):
@@ -26,26 +43,24 @@ def built(overlay):
     return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
 
 
-def pod_of(one):
-    """The pod specification of a workload, or None."""
-    inner = EXTENSIONS[one["kind"]](one["spec"]) if EXTENSIONS.get(one["kind"]) else one
-    return inner.get("spec", {}).get("template", {}).get("spec")
-
-
 def pods(objects):
-    return {name: pod for (_, name), one in objects.items() if (pod := pod_of(one))}
+    """[(name of the workload, pod specification)]."""
+    found = [(name, inner["spec"].get("template", {}).get("spec"))
+             for (_, name), one in objects.items() for inner in standard(one) if "spec" in inner]
+    return [(name, pod) for name, pod in found if pod]
 
 
-@pytest.fixture(scope="module", params=["laptop", "cluster"])
+@pytest.fixture(scope="module", params=["laptop", "cluster", "cluster-mpi"])
 def objects(request):
     return built(request.param)
 
 
 def test_they_fit_the_schemas(objects):
     for one in objects.values():
-        one = EXTENSIONS[one["kind"]](one["spec"]) if EXTENSIONS.get(one["kind"]) else one
-        if one["kind"] not in EXTENSIONS:
-            kubernetes_validate.validate(one, "1.37", strict=True)
+        if one["kind"] in EXTENSIONS:
+            jsonschema.validate(one["spec"], EXTENSIONS[one["kind"]])
+        for inner in standard(one):
+            kubernetes_validate.validate(inner, "1.37", strict=True)
 
 
 def test_a_misspelt_key_is_found(objects):
@@ -54,11 +69,15 @@ def test_a_misspelt_key_is_found(objects):
     wrong = {**wrong, "spec": {**wrong["spec"], "replica": 2}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, "1.37", strict=True)
+    for one in objects.values():
+        if one["kind"] in EXTENSIONS:
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate({**one["spec"], "replica": 2}, EXTENSIONS[one["kind"]])
 
 
 def test_pods_may_do_little(objects):
-    assert set(pods(objects)) == {"replay", "restorer", "learner", "evaluator"}
-    for name, pod in pods(objects).items():
+    assert {name for name, _ in pods(objects)} == {"replay", "restorer", "learner", "evaluator"}
+    for name, pod in pods(objects):
         assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"], name
         for container in pod["containers"]:
             rights = container["securityContext"]
@@ -84,9 +103,11 @@ def test_the_programs_take_their_commands(objects, tmp_path):
     experiment["restorer"]["folder"] = str(ROOT / "data" / "cheetah-run")
     config = tmp_path / "experiment.yaml"
     config.write_text(yaml.safe_dump(experiment))
-    for pod in pods(objects).values():
+    for _, pod in pods(objects):
         words = " ".join(pod["containers"][0]["command"])
-        role = re.search(r"hindcast-(\S+)", words).group(1).replace("-", "_")
+        if words.startswith("/usr/sbin/sshd"):
+            continue  # starts what the launcher names
+        role = re.search(r"hindcast-(\S+) --", words).group(1).replace("-", "_")
         words = words.replace("/etc/hindcast/experiment.yaml", str(config)).replace("stay ", "")
         # The shell's part, and what numbers the pod, as in a pod.
         program = words[words.index(f"hindcast-{role.replace('_', '-')}"):].split(" ", 1)[1]
@@ -111,43 +132,61 @@ def test_addresses_and_numbers_agree(objects):
         learner = objects["JobSet", "learner"]["spec"]
         job, first = learner["replicatedJobs"][0]["template"]["spec"], f"learner-{learner['replicatedJobs'][0]['name']}-0-0"
         assert learner["network"]["subdomain"] == "learner"
+    elif ("MPIJob", "learner") in objects:
+        # Ranks are counted by mpirun; the experiment is that of the JobSet.
+        evaluator = objects["Deployment", "evaluator"]["spec"]["template"]["spec"]["containers"][0]
+        assert evaluator["command"][-1] == "--parameters=learner-launcher.learner:6401"
+        return
     else:
         job, first = objects["Job", "learner"]["spec"], "learner-0"
-        assert job["template"]["spec"]["subdomain"] == "learner"
+        assert job["template"]["spec"]["subdomain"] == objects["Service", "learner"]["metadata"]["name"] == "learner"
     assert job["completions"] == job["parallelism"] == experiment["learner"]["ranks"]
     assert experiment["experiment"]["parameters"] == f"{first}.learner:6401"
 
 
-def test_learners_of_both_kinds_are_the_same_pods():
+def test_learners_of_all_kinds_are_the_same_pods():
     job, = yaml.safe_load_all((FOLDER / "learners-job" / "learner.yaml").read_text())
     jobset, = yaml.safe_load_all((FOLDER / "learners-jobset" / "learner.yaml").read_text())
+    mpijob, = yaml.safe_load_all((FOLDER / "learners-mpijob" / "learner.yaml").read_text())
     inner = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]
     assert inner["template"]["spec"].pop("subdomain", "learner") == job["spec"]["template"]["spec"].pop("subdomain")
     assert inner == job["spec"]
-    assert jobset["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "hindcast"
+    for one in (jobset, mpijob):
+        assert one["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "hindcast"
+    # Over MPI they are started in another way, and have what ssh needs.
+    plain = job["spec"]["template"]
+    for pod in mpi_pods(mpijob).values():
+        learner, = pod["spec"]["containers"]
+        for key in ("image", "command", "ports", "livenessProbe", "readinessProbe"):
+            learner.pop(key, None)
+            plain["spec"]["containers"][0].pop(key, None)
+        learner["volumeMounts"].remove({"name": "ssh", "mountPath": "/etc/hindcast-ssh", "readOnly": True})
+        pod["spec"]["volumes"].remove({"name": "ssh", "configMap": {"name": "hindcast-ssh"}})
+        assert pod == plain
 
 
-def test_monitoring_finds_the_ports():
-    objects = built("cluster")
+@pytest.mark.parametrize("overlay", ["cluster", "cluster-mpi"])
+def test_monitoring_finds_the_ports(overlay):
+    objects = built(overlay)
     monitor = objects["PodMonitor", "hindcast"]["spec"]
     assert monitor["selector"]["matchLabels"] == {"app": "hindcast"}
-    for (_, name), one in objects.items():
-        if pod_of(one):
-            ports = {port["name"]: port["containerPort"] for port in pod_of(one)["containers"][0]["ports"]}
-            assert ports[monitor["podMetricsEndpoints"][0]["port"]] == 9464, name
+    for name, pod in pods(objects):
+        ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}
+        assert ports[monitor["podMetricsEndpoints"][0]["port"]] == 9464, name
 
 
-def test_pages_are_read_over_tls_with_a_token():
-    objects = built("cluster")
+@pytest.mark.parametrize("overlay", ["cluster", "cluster-mpi"])
+def test_pages_are_read_over_tls_with_a_token(overlay):
+    objects = built(overlay)
     endpoint, = objects["PodMonitor", "hindcast"]["spec"]["podMetricsEndpoints"]
     assert endpoint["scheme"] == "https" and endpoint["authorization"]["credentials"]["name"] == "hindcast-tokens"
     experiment = yaml.safe_load(objects["ConfigMap", "hindcast-experiment"]["data"]["experiment.yaml"])["experiment"]
-    for name, pod in pods(objects).items():
+    for name, pod in pods(objects):
         mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
         tokens, = [volume["secret"] for volume in pod["volumes"] if volume["name"] == "tokens"]
         assert experiment["admin_tokens_file"] in [f"{mounts['tokens']}/{item['path']}" for item in tokens["items"]], name
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-            if kind in pod["containers"][0]:
+            if "exec" in pod["containers"][0].get(kind, {}):
                 command = pod["containers"][0][kind]["exec"]["command"]
                 assert "--admin=https://127.0.0.1:9464" in command, name
                 assert f"--experiment.tls_ca={experiment['tls_ca']}" in command, name

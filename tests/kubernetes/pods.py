@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Pods for `podman play kube` out of a kustomize build, which has kinds that podman does not know.
 
-    kubectl kustomize OVERLAY | pods.py --logs=FOLDER --experiment=FILE --to=FOLDER
+    kubectl kustomize OVERLAY | pods.py --logs=FOLDER --experiment=FILE --to=FOLDER [--mpi=FOLDER]
 
 writes FOLDER/POD.yaml for each pod that a cluster would make: replay-0, restorer-0, restorer-1, learner-0, .. with the names
-and numbers that it would give them. Each file begins with the ConfigMap, whose experiment is FILE. The logs are a folder of
+and numbers that it would give them. Each file begins with the ConfigMaps; the experiment is FILE. The logs are a folder of
 this machine; claims become volumes of podman. What Debian's podman does not know (gRPC probes, seccomp profiles), or takes
 otherwise (ports, which it would publish) is left out, and nothing else.
+
+An MPIJob's pods get what Kubeflow's operator adds: the folder ssh of --mpi (id_rsa, id_rsa.pub, authorized_keys), a file of
+hosts, which is written there, and the environment of mpirun.
 """
 
 import argparse
@@ -19,24 +22,48 @@ import yaml
 SERVICES = {"replay": "replay", "learner": "learner"}
 
 
+def folder(name, path):
+    return {"name": name, "hostPath": {"path": path, "type": "Directory"}}
+
+
 def copies(one):
-    """[(pod's number, environment)] of a workload."""
+    """[(pod's name after the workload's, template, environment)] of a workload."""
+    spec = one["spec"]
     if one["kind"] == "Job":
-        return [(i, {"JOB_COMPLETION_INDEX": str(i)}) for i in range(one["spec"]["completions"])]
-    return [(i, {}) for i in range(one["spec"]["replicas"])]
+        return [(str(i), spec["template"], {"JOB_COMPLETION_INDEX": str(i)}) for i in range(spec["completions"])]
+    return [(str(i), spec["template"], {}) for i in range(spec["replicas"])]
 
 
-def pod(one, number, environment, logs):
+def mpi_copies(one, mpi):
+    """The same of an MPIJob; writes the file of hosts. As in pkg/controller of kubeflow/mpi-operator."""
+    launcher, worker = (one["spec"]["mpiReplicaSpecs"][name] for name in ("Launcher", "Worker"))
+    for replicas in (launcher, worker):
+        pod_spec = replicas["template"]["spec"]
+        pod_spec["restartPolicy"] = replicas["restartPolicy"]
+        pod_spec["volumes"] += [folder("ssh-auth", f"{mpi}/ssh"), folder("mpi-job-config", f"{mpi}/hosts")]
+        pod_spec["containers"][0]["volumeMounts"] += [
+            {"name": "ssh-auth", "mountPath": one["spec"]["sshAuthMountPath"], "readOnly": True},
+            {"name": "mpi-job-config", "mountPath": "/etc/mpi", "readOnly": True}]
+    names = ["launcher"] + [f"worker-{i}" for i in range(worker["replicas"])]
+    pathlib.Path(mpi, "hosts").mkdir()
+    pathlib.Path(mpi, "hosts", "hostfile").write_text("".join(
+        f"{one['metadata']['name']}-{name}.{one['metadata']['name']} slots={one['spec']['slotsPerWorker']}\n" for name in names))
+    environment = {"OMPI_MCA_orte_keep_fqdn_hostnames": "true", "OMPI_MCA_orte_default_hostfile": "/etc/mpi/hostfile",
+                   "OMPI_MCA_plm_rsh_args": "-o ConnectionAttempts=10",
+                   "OMPI_MCA_orte_set_default_slots": str(one["spec"]["slotsPerWorker"])}
+    return [(name, worker["template"] if name != "launcher" else launcher["template"], environment if name == "launcher" else {})
+            for name in names]
+
+
+def pod(one, number, template, environment, logs):
     """The manifest of one pod of a workload."""
-    template = one["spec"]["template"]
     spec = {key: value for key, value in template["spec"].items()
             if key not in ("subdomain", "automountServiceAccountToken", "enableServiceLinks")}
     spec["restartPolicy"] = template["spec"].get("restartPolicy", "Always")
     spec["hostname"] = f"{one['metadata']['name']}-{number}"
     spec["securityContext"] = {key: value for key, value in spec["securityContext"].items() if key != "seccompProfile"}
     claims = [claim["metadata"]["name"] for claim in one["spec"].get("volumeClaimTemplates", [])]
-    spec["volumes"] = [volume if volume["name"] != "logs" else {"name": "logs", "hostPath": {"path": logs, "type": "Directory"}}
-                       for volume in spec["volumes"]]
+    spec["volumes"] = [volume if volume["name"] != "logs" else folder("logs", logs) for volume in spec["volumes"]]
     spec["volumes"] += [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-{spec['hostname']}"}} for name in claims]
     for container in spec["containers"]:
         container.pop("ports", None)  # podman would publish them on this machine
@@ -51,19 +78,21 @@ def pod(one, number, environment, logs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("logs", "experiment", "to"):
-        parser.add_argument(f"--{name}", required=True)
+    for name in ("logs", "experiment", "to", "mpi"):
+        parser.add_argument(f"--{name}", required=name != "mpi")
     arguments = parser.parse_args()
     objects = [one for one in yaml.safe_load_all(sys.stdin) if one]
-    configuration = next(one for one in objects if one["kind"] == "ConfigMap")
-    del configuration["metadata"]["namespace"]
-    configuration["data"]["experiment.yaml"] = pathlib.Path(arguments.experiment).read_text()
+    configurations = [one for one in objects if one["kind"] == "ConfigMap"]
+    for one in configurations:
+        del one["metadata"]["namespace"]
+        if "experiment.yaml" in one["data"]:
+            one["data"]["experiment.yaml"] = pathlib.Path(arguments.experiment).read_text()
     for one in objects:
-        if one["kind"] in ("StatefulSet", "Deployment", "Job"):
-            for number, environment in copies(one):
-                made = pod(one, number, environment, arguments.logs)
+        if one["kind"] in ("StatefulSet", "Deployment", "Job", "MPIJob"):
+            for number, template, environment in mpi_copies(one, arguments.mpi) if one["kind"] == "MPIJob" else copies(one):
+                made = pod(one, number, template, environment, arguments.logs)
                 path = pathlib.Path(arguments.to, f"{made['spec']['hostname']}.yaml")
-                path.write_text(yaml.safe_dump_all([configuration, made]))
+                path.write_text(yaml.safe_dump_all([*configurations, made]))
     return 0
 
 

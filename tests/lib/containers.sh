@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # Containers for tests, with images and volumes of their own: podman under root, a Debian made by debootstrap as the base
 # image, and the image of deploy/docker/Dockerfile. Sourced from the top of the tree, after tests/lib/debian_root.sh.
-container_packages="podman podman-compose buildah runc netavark aardvark-dns iptables catatonit debootstrap"
 
-# containers_begin FOLDER: installs what is missing, and makes podman work in FOLDER.
+# containers_needs: ends the test as a failure where podman cannot be had; see debian_root_needs.
+containers_needs() {
+  debian_root_needs debootstrap podman podman-compose buildah runc netavark aardvark-dns iptables catatonit
+}
+
+# containers_begin FOLDER: makes podman work in FOLDER.
 containers_begin() {
-  # shellcheck disable=SC2086 # a list of words
-  dpkg -s $container_packages >/dev/null 2>&1 ||
-    { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $container_packages; } \
-      >/dev/null 2>&1
   containers=$1
   mkdir -p "$containers/storage" "$containers/run"
   export CONTAINERS_CONF=$containers/containers.conf CONTAINERS_STORAGE_CONF=$containers/storage.conf
@@ -34,12 +34,12 @@ containers_base() {
     rm -rf "$containers/base"
 }
 
-# build_image TAG OPTION ..: in OCI's format. Docker's has the name of the container in which it was built, so that no two images
-# have the same digest.
+# build_image TAG OPTION ..: in OCI's format, for Docker's has the name of the container in which it was built, so that no two
+# images have the same digest. What builds have in common is made once.
 build_image() {
   local tag=$1
   shift
-  buildah bud --format oci --timestamp 0 --build-arg BASE=localhost/debian-base -f deploy/docker/Dockerfile \
+  buildah bud --layers --format oci --timestamp 0 --build-arg BASE=localhost/debian-base -f deploy/docker/Dockerfile \
     -t "localhost/hindcast:$tag" "$@" .
 }
 containers_image() { build_image latest && podman tag localhost/hindcast:latest hindcast:latest; }

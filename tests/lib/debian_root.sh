@@ -14,11 +14,13 @@ debian_root() {
   return 0
 }
 
-# Ends the test that makes one where this user may not, as a failure; installs debootstrap if it is missing. Needs results.sh.
+# debian_root_needs PACKAGE ..: ends the test that makes one where this user may not, as a failure; installs these packages of
+# Debian where they are missing. Needs results.sh.
 debian_root_needs() {
   if [ "$(id -u)" -ne 0 ]; then
-    echo "needs root: a bare Debian is made and entered"; count 0 1; results; exit 1
+    echo "needs root, and Debian's $*"; count 0 1; results; exit 1
   fi
-  dpkg -s debootstrap >/dev/null 2>&1 ||
-    { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends debootstrap; } >/dev/null 2>&1
+  dpkg -s "$@" >/dev/null 2>&1 ||
+    { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@"; } >/dev/null 2>&1 ||
+    { echo "cannot install $*"; count 0 1; results; exit 1; }
 }
