@@ -550,6 +550,7 @@ static struct admin *new_admin(void)
     for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
         admin->connections[i].fd = -1;
     }
+    (void)admin_tls_expiry(); /* it is there without TLS, too */
     /* The pages that every process has. */
     admin_add_page(admin, "/metrics", "text/plain; version=0.0.4; charset=utf-8", prometheus_page,
                    NULL);

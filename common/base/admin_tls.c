@@ -6,8 +6,8 @@
 #define LOG_MODULE "admin"
 #include "common/base/admin_tls.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/log.h"
 #include "common/base/memory.h"
@@ -52,8 +52,32 @@ static void free_chain(gnutls_pcert_st *chain, unsigned n)
     gnutls_free(chain);
 }
 
-/* Do certificate and key belong together, and can both be shown? */
-static status check_pair(const struct admin_tls *tls, const struct pems *pems, struct err *err)
+struct metric *admin_tls_expiry(void)
+{
+    return metric_gauge("hindcast_admin_certificate_expiry_timestamp_seconds",
+                        "When the page's certificate expires, seconds since 1970; 0: no TLS.",
+                        NULL);
+}
+
+/* The first of a chain's certificates to expire, in seconds since 1970; -1: one cannot be read. */
+static time_t earliest_end(gnutls_pcert_st *chain, unsigned n)
+{
+    time_t earliest = -1;
+    for (unsigned i = 0; i < n; i++) {
+        gnutls_x509_crt_t certificate;
+        if (gnutls_pcert_export_x509(&chain[i], &certificate) < 0) {
+            return -1;
+        }
+        const time_t end = gnutls_x509_crt_get_expiration_time(certificate);
+        gnutls_x509_crt_deinit(certificate);
+        earliest = i == 0 || end < earliest ? end : earliest;
+    }
+    return earliest;
+}
+
+/* Do certificate and key belong together, and can both be shown? *end: how long. */
+static status check_pair(const struct admin_tls *tls, const struct pems *pems, time_t *end,
+                         struct err *err)
 {
     gnutls_certificate_credentials_t credentials;
     if (gnutls_certificate_allocate_credentials(&credentials) != GNUTLS_E_SUCCESS) {
@@ -73,8 +97,11 @@ static status check_pair(const struct admin_tls *tls, const struct pems *pems, s
         return err_set(err, STATUS_INVALID, "TLS: %s: expected up to %u certificates",
                        tls->cert_path, CHAIN_MAX);
     }
+    *end = earliest_end(chain, n);
     free_chain(chain, n);
-    return STATUS_OK;
+    return *end >= 0 ? STATUS_OK
+                     : err_set(err, STATUS_INVALID, "TLS: %s: when it expires cannot be read",
+                               tls->cert_path);
 }
 
 static struct pem_paths paths_of(const struct admin_tls *tls)
@@ -87,17 +114,19 @@ static status read_files(struct admin_tls *tls, struct err *err)
 {
     const struct pem_paths paths = paths_of(tls);
     struct pems pems;
+    time_t end = 0;
     status s = pems_read(&pems, &paths, err);
     if (s != STATUS_OK) {
         return s;
     }
-    s = check_pair(tls, &pems, err);
+    s = check_pair(tls, &pems, &end, err);
     if (s != STATUS_OK) {
         pems_free(&pems);
         return s;
     }
     pems_free(&tls->pems);
     tls->pems = pems;
+    metric_set(admin_tls_expiry(), (double)end);
     return STATUS_OK;
 }
 

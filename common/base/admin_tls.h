@@ -6,12 +6,16 @@
 
 #include <gnutls/abstract.h>
 
-#include "common/base/status.h"
+#include "common/base/metrics.h"
 
 /* For MHD_OPTION_HTTPS_PRIORITIES. */
 #define ADMIN_TLS_VERSIONS "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct admin_tls;
+
+/* When the certificate of this process's page expires: hindcast_admin_certificate_expiry_timestamp_seconds,
+ * 0 as long as it has none. Kept up to date. */
+struct metric *admin_tls_expiry(void);
 
 /* Reads the files. INVALID: they are no pair of certificate and key, in PEM form; DENIED: others may
  * read the key; NOT_FOUND, IO. Errors name the file. */

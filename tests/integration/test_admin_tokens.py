@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -246,6 +247,13 @@ def test_a_certificate_is_renewed_while_the_page_is_served(workspace, secured):
     assert ssl.get_server_certificate(place) not in (before, "")
     assert ssl.get_server_certificate(place).strip() == (folder / "server.pem").read_text().strip()
     assert ask(f"{url}/metrics", bearer(READER), context)[0] == 200
+    # How long it holds is told, also of the next one.
+    for days in (7, 3):
+        certs(f"--to={folder}", f"--days={days}", "server,localhost")
+        ssl.get_server_certificate(place)
+        text = ask(f"{url}/metrics", bearer(READER), context)[2]
+        left_s = float(re.search("\nhindcast_admin_certificate_expiry_timestamp_seconds (.*)", text)[1]) - time.time()
+        assert abs(left_s - days * 86400) < 3600
     server.stop()
 
 
