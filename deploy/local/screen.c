@@ -167,3 +167,15 @@ void screen_say(struct screen *screen, const char *format, ...)
     fputc('\n', screen->out);
     fflush(screen->out);
 }
+
+void screen_row(FILE *out, const char *name, const char *state, const char *text)
+{
+    char row[4096];
+    if (isatty(fileno(out))) {
+        snprintf(row, sizeof row, "%-16s %-9s %s", name, state, text);
+        cut_to(row, (size_t)terminal_width(out) - 1);
+        fprintf(out, "%s\n", row);
+    } else {
+        fprintf(out, "%-16s %-9s %s\n", name, state, text);
+    }
+}

@@ -27,5 +27,7 @@ void screen_init(struct screen *screen, FILE *out, uint64_t now_ns);
 void screen_draw(struct screen *screen, const struct child_view *views, size_t n, uint64_t now_ns);
 /* Says one sentence above the processes, at once. */
 void screen_say(struct screen *screen, const char *format, ...) PRINTF_LIKE(2, 3);
+/* One line about one process, without a struct screen: as wide as the terminal, whole elsewhere. */
+void screen_row(FILE *out, const char *name, const char *state, const char *text);
 
 #endif

@@ -10,6 +10,7 @@
 #include "common/dashboard/processes.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/experiment_flags.h"
+#include "deploy/local/screen.h"
 #include "deploy/local/status_learner.h"
 #include "deploy/local/summary.h"
 
@@ -22,9 +23,9 @@
 /* One line for a process. */
 static void show(const cJSON *process)
 {
-    printf("%-16s %-9s %s\n", cJSON_GetStringValue(cJSON_GetObjectItem(process, "name")),
-           cJSON_GetStringValue(cJSON_GetObjectItem(process, "state")),
-           cJSON_GetStringValue(cJSON_GetObjectItem(process, "text")));
+    screen_row(stdout, cJSON_GetStringValue(cJSON_GetObjectItem(process, "name")),
+               cJSON_GetStringValue(cJSON_GetObjectItem(process, "state")),
+               cJSON_GetStringValue(cJSON_GetObjectItem(process, "text")));
 }
 
 static int no_memory(void)

@@ -12,6 +12,7 @@
 #include "common/base/utf8.h"
 #include "common/clients/peer.h"
 #include "deploy/local/experiment_flags.h"
+#include "deploy/local/screen.h"
 #include "proto/parameters.pb-c.h"
 #include "proto/replay.pb-c.h"
 
@@ -35,7 +36,7 @@ static status ask(const struct experiment *experiment, const char *address,
 static void show(const char *name, const char *state, char *text)
 {
     utf8_clean(text);
-    printf("%-16s %-9s %s\n", name, state, text);
+    screen_row(stdout, name, state, text);
 }
 
 /* One replay server: what its tables hold, and who waits for it. */

@@ -13,7 +13,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 PROGRAMS = {path.name: path for path in BINARIES.values()}
 # What a line of code begins with, if it is a command.
 COMMAND = re.compile(r"(\./|build\S*/|[A-Z_]+=\S+ |hindcast[ -]|third_party/|experiments/|tests/|bench/|(docker|podman\S*|sbatch|"
-                     r"scancel|kubectl|cmake|cpack|ctest|python\d?|pytest|pip|mkdocs|mpirun|srun|curl|sudo|git|apt-get) )")
+                     r"scancel|kubectl|cmake|cpack|ctest|python\d?|pytest|pip|mkdocs|mpirun|srun|curl|sudo|git|apt-get|nice|chrt|"
+                     r"unset|ssh|tensorboard)\b)")
 
 # Which test runs a command, or one that differs from it in names and numbers only. The first pattern that matches counts.
 RUN_BY = [
@@ -82,8 +83,15 @@ RUN_BY = [
     (r"docker compose .*(up|cp|exec)|docker (build|run)", "tests/all/compose"),
     (r"apt-get install .*chromium", "tests/all/browser"),
     (r"bench_learner", "tests/integration/test_bench_learner.py"),
+    (r"bench_restorer", "tests/integration/test_commands.py::test_bench_restorer"),
+    (r"bench_environment", "tests/integration/test_commands.py::test_bench_environment"),
+    (r"bench_relabel", "tests/integration/test_commands.py::test_bench_relabel"),
+    (r"bench/compare_reports.py", "tests/integration/test_commands.py::test_reports_of_two_runs_are_compared"),
+    (r"experiments/rank-offline", "tests/integration/test_commands.py::test_policies_are_ranked"),
+    (r"experiments/prioritized/", "tests/integration/test_commands.py::test_logs_with_rare_rewards_are_learned_in_both_ways"),
+    (r"tests/tools/terminal", "tests/integration/test_front_end.py::test_pictures_of_the_screen"),
     (r"bench_replay", "tests/integration/test_bench_peers.py::test_ratios_of_bench_replay"),
-    (r"bench/peers/run (learner|environment|policy|algorithms|replay)", "tests/integration/test_bench_peers.py"),
+    (r"bench/peers/run (environment|policy|algorithms|replay)", "tests/integration/test_bench_peers.py"),
     (r"experiments/compare-cheetah-run", "tests/integration/test_compare.py"),
     (r"experiments/paper/run", "tests/integration/test_paper.py"),
     (r"(pytest|third_party/venv/bin/python -m pytest .*)", "tests/run"),
@@ -91,11 +99,12 @@ RUN_BY = [
 ]
 # Not run by a test, and why.
 NOT_RUN = [
-    (r"kubectl", "needs a cluster; kustomize and the pods are tested"),
-    (r"third_party/venv/bin/python experiments/rank-offline", "evaluates forty runs, for hours"),
-    (r"bench/compare_reports.py", "compares two finished runs"),
-    (r"bench_(restorer|environment|relabel)", "a minute each; built by every build"),
-    (r"experiments/prioritized/", "an experiment of an hour"),
+    (r"kubectl", "speaks to a cluster, and neither Debian nor PyPI has one; tests/integration/test_kubernetes.py builds and "
+                 "checks what these overlays are, tests/all/kubernetes runs their pods"),
+    (r"bench/peers/run learner", "fetches JAX and PyTorch, 5 GB, and tries each of their ways first: half an hour"),
+    (r"ssh -L", "needs a second machine with a user's account"),
+    (r"tensorboard --logdir", "the tests' Python has TensorBoard's own reader, without its web server and what that needs; "
+                              "tests/integration/test_insight.py reads the points by it"),
 ]
 
 

@@ -3,34 +3,23 @@
 import fcntl
 import os
 import re
-import select
 import shutil
-import struct
 import subprocess
-import termios
+import tempfile
 
 import pytest
 
-from processes import BINARIES, SLOW
+from processes import BINARIES, ROOT, SLOW
+from terminal import draws
 from test_up import experiment  # noqa: F401 (a fixture)
 
 
-def on_a_terminal(columns, command, cwd, seconds=60):
+def on_a_terminal(columns, command, cwd):
     """Runs the command on a terminal of that width; (all that it drew there, what it wrote to stdout)."""
-    outer, inner = os.openpty()
-    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=inner, cwd=cwd)
-    os.close(inner)
-    drawn = b""
-    while select.select([outer], [], [], seconds * SLOW)[0]:
-        try:
-            drawn += os.read(outer, 1 << 16)
-        except OSError:  # EIO: nobody has the other side any more
-            break
-    os.close(outer)
-    result = process.communicate(timeout=seconds * SLOW)[0].decode()
-    assert process.returncode == 0, drawn.decode()
-    return drawn.decode(), result
+    with tempfile.TemporaryFile() as output:
+        drawn = "".join(draws(columns, command, cwd, stdin=subprocess.DEVNULL, stdout=output))
+        output.seek(0)
+        return drawn, output.read().decode()
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -52,6 +41,21 @@ def test_the_screen_fits_the_terminal(experiment, columns):  # noqa: F811
     # The same command again does not show the old result as if it were a new one.
     drawn, _ = on_a_terminal(columns, [BINARIES["hindcast"], "up", str(experiment.config)], experiment.folder)
     assert f"{run} has ended before" in drawn
+
+
+def test_pictures_of_the_screen(experiment, tmp_path):  # noqa: F811
+    """As tests/tools/terminal puts them into a page."""
+    experiment.sections(experiment={"run_dir": "runs/small", "name": "small"},
+                        learner={"steps": 1000000, "max_seconds": 8, "publish_every": 1000, "report_every": 100})
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- terminal {columns} -->\nold\n<!-- end -->\n" for columns in (80, 120)))
+    subprocess.run([ROOT / "tests" / "tools" / "terminal", experiment.config, "--write", page], timeout=120 * SLOW, check=True)
+    narrow, wide = re.findall(r"<!-- terminal \d+ -->\n(.*?)<!-- end -->\n", page.read_text(), re.DOTALL)
+    for text, columns in ((narrow, 80), (wide, 120)):
+        assert max(map(len, text.splitlines())) < columns and "old" not in text
+        assert re.search(r"^learner +\[=+-*\] step \d+/1000000 ", text, re.MULTILINE)
+        assert re.search(r"^\$ hindcast status runs/small\n(.+\n)*learner +running +step \d+", text, re.MULTILINE)
+    assert max(map(len, wide.splitlines())) > 80
 
 
 def shown(*arguments, cwd=None, status=0):

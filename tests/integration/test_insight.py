@@ -1,14 +1,8 @@
 """How to observe a learner: TensorBoard points, the progress bar, the profile, and rerunning a failed step."""
 
-import contextlib
-import fcntl
 import json
-import os
-import pty
 import re
-import struct
 import subprocess
-import termios
 
 import h5py
 import numpy as np
@@ -17,6 +11,7 @@ import safetensors.numpy
 
 import tensorboard_points
 from processes import BINARIES, wait_until
+from terminal import Screen, draws
 from test_metrics import WORK, running  # noqa: F401 (a fixture)
 from test_learner import further, last_step, logged, sealed  # noqa: F401 (fixtures)
 
@@ -187,53 +182,13 @@ def test_a_step_that_is_not_finite_is_saved_and_rerun(logged):
     assert status == 2 and "expected a file failed-batch-" in errors
 
 
-class Screen:
-    """The lines of a terminal after these bytes. Knows carriage return, newline and erasing to the end of the line."""
-
-    def __init__(self, data):
-        self.lines, self.column = [""], 0
-        self.bars = []  # the last line, each time before it is redrawn
-        at = 0
-        while at < len(data):
-            escape = re.compile(r"\x1b\[[0-9;]*[A-Za-z]").match(data, at)
-            if escape:
-                assert escape[0] in ("\x1b[K", "\x1b[0K", "\x1b[2K"), escape[0]
-                self.lines[-1] = "" if "2" in escape[0] else self.lines[-1][:self.column]
-                at = escape.end()
-                continue
-            self.put(data[at])
-            at += 1
-
-    def put(self, character):
-        if character == "\n":
-            self.lines.append("")
-            self.column = 0
-        elif character == "\r":
-            self.bars.append(self.lines[-1])
-            self.column = 0
-        else:
-            line = self.lines[-1].ljust(self.column)
-            self.lines[-1] = line[:self.column] + character + line[self.column + 1:]
-            self.column += 1
-
-
 def test_the_progress_bar_on_a_terminal(sealed):
     """Log lines stay intact, and the bar below them shows the progress of learning."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 170, 0, 0))
-    learner = subprocess.Popen([BINARIES["learner"], f"--config={sealed.config}", "--steps=6000", "--linger_seconds=0"],
-                               stdin=slave, stdout=slave, stderr=slave, cwd=sealed.folder)
-    os.close(slave)
-    data = b""
-    with contextlib.suppress(OSError):  # EIO: the other side is closed
-        while chunk := os.read(master, 65536):
-            data += chunk
-    os.close(master)
-    assert learner.wait(60) == 0
-    screen = Screen(data.decode())
+    screen = Screen("".join(draws(170, [BINARIES["learner"], f"--config={sealed.config}", "--steps=6000", "--linger_seconds=0"],
+                                  sealed.folder)))
     bars = [bar for bar in screen.bars if bar.startswith("learner [")]
     learning = [bar for bar in bars if "steps/s" in bar]
-    assert learning, data[-3000:]
+    assert learning, screen.lines
     for word in ("step", "/6000", "%", "accepted", "std", "eta", "critic", "value", "wait"):
         assert any(word in bar for bar in learning), (word, learning)
     assert all(len(bar) < 170 for bar in bars)
