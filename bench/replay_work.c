@@ -68,14 +68,15 @@ void replay_work_stop_servers(struct bench *bench)
     }
 }
 
-/* A writer with enough in flight to keep the server busy. */
+/* A writer with enough in flight to keep the server busy, and not so much that rows leave the
+ * processor's third cache between client and server. */
 struct replay_writer *replay_work_open_writer(struct bench *bench)
 {
     struct err err;
     bool sealed;
     struct replay_writer *writer = NULL;
     const struct replay_writer_options options = {
-        .writer = "bench", .restored = true, .max_in_flight_bytes = 64u << 20};
+        .writer = "bench", .restored = true, .max_in_flight_bytes = 16u << 20};
     replay_work_need(replay_writer_open(&writer, &bench->experiment, &bench->signature, &options,
                                         NULL, NULL, &sealed, &err),
                      &err, "open writer");
