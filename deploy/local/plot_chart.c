@@ -7,17 +7,20 @@
 #include "deploy/local/svg.h"
 
 #define WIDTH       960.0
-#define HEIGHT      540.0
+#define HEIGHT      540.0 /* without the legend */
 #define LEFT        80.0
 #define RIGHT       24.0
 #define TOP         48.0
 #define BOTTOM      56.0
+#define LEGEND_GAP  10.0
 #define LEGEND_LINE 18.0
 #define TICKS       6
 
-/* Okabe and Ito's colours, as on the dashboard. */
+/* Okabe and Ito's colours, as on the dashboard; then more, as far apart as there is room. */
 static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                      "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"};
+                                      "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f",
+                                      "#000000", "#66a61e", "#5e3c99", "#b2182b"};
+#define LOGS_COLOUR "#555555" /* of levels that all curves share */
 
 /* The part of the plane that is drawn, and where its corners are on the picture. */
 struct view {
@@ -131,29 +134,72 @@ static void draw_curve(struct text *svg, const struct view *view, const struct p
         points[2 * i + 1] = at_y(view, curve->mean[i]);
     }
     svg_path(svg, points, n, colour, false);
+}
+
+/* Were all curves learned from logs with the same returns? Their levels are then drawn once. */
+static bool share_logs(const struct plot_curve *curves, size_t n)
+{
+    bool same = n > 1;
+    for (size_t k = 0; k < n; k++) { /* false for NaN */
+        same = same && curves[k].logs_mean == curves[0].logs_mean &&
+               curves[k].logs_best == curves[0].logs_best;
+    }
+    return same;
+}
+
+static void draw_logs(struct text *svg, const struct view *view, const struct plot_curve *curve,
+                      const char *colour)
+{
     draw_level(svg, view, curve->logs_mean, colour);
     draw_level(svg, view, curve->logs_best, colour);
 }
 
-/* A line for each curve with its last value, in the upper left corner. */
+/* Below the picture, two columns or, where entries are long, one. */
+static size_t legend_columns(const struct plot_curve *curves, size_t n)
+{
+    return n > 1 && (share_logs(curves, n) || isnan(curves[0].logs_mean)) ? 2 : 1;
+}
+
+static size_t legend_entries(const struct plot_curve *curves, size_t n)
+{
+    return n + (share_logs(curves, n) ? 1 : 0);
+}
+
+static void draw_entry(struct text *svg, size_t k, size_t columns, const char *colour, bool dashed,
+                       const char *words)
+{
+    const double x = LEFT + (double)(k % columns) * (WIDTH - LEFT - RIGHT) / (double)columns;
+    const double y = HEIGHT + LEGEND_GAP + LEGEND_LINE * (double)(k / columns);
+    const double sample[] = {x, y - 4, x + 24, y - 4};
+    svg_path(svg, sample, 2, colour, dashed);
+    svg_text(svg, x + 30, y, 12, SVG_START, words);
+}
+
+/* An entry for each curve with its last value, and one for the logs of all of them. */
 static void draw_legend(struct text *svg, const struct plot_curve *curves, size_t n)
 {
+    const bool shared = share_logs(curves, n);
+    const size_t columns = legend_columns(curves, n);
+    char words[320];
     for (size_t k = 0; k < n; k++) {
         const struct plot_curve *curve = &curves[k];
-        const double y = TOP + 14 + LEGEND_LINE * (double)k;
-        const double sample[] = {LEFT + 12, y - 4, LEFT + 36, y - 4};
-        char words[320], seeds[40] = "", logs[96] = "";
-        svg_path(svg, sample, 2, colours[k % (sizeof colours / sizeof colours[0])], false);
+        char seeds[40] = "", logs[96] = "";
         if (curve->seeds > 1) {
             snprintf(seeds, sizeof seeds, ", %zu seeds", curve->seeds);
         }
-        if (!isnan(curve->logs_mean)) {
+        if (!shared && !isnan(curve->logs_mean)) {
             snprintf(logs, sizeof logs, " (dashes: logs, mean %.4g, best %.4g)", curve->logs_mean,
                      curve->logs_best);
         }
         snprintf(words, sizeof words, "%s%s: %.4g at the end%s", curve->label, seeds,
                  curve->n > 0 ? curve->mean[curve->n - 1] : (double)NAN, logs);
-        svg_text(svg, LEFT + 42, y, 12, SVG_START, words);
+        draw_entry(svg, k, columns, colours[k % (sizeof colours / sizeof colours[0])], false,
+                   words);
+    }
+    if (shared) {
+        snprintf(words, sizeof words, "logs: mean %.4g, best %.4g", curves[0].logs_mean,
+                 curves[0].logs_best);
+        draw_entry(svg, n, columns, LOGS_COLOUR, true, words);
     }
 }
 
@@ -161,10 +207,19 @@ void plot_chart_svg(struct text *svg, const struct plot_curve *curves, size_t n,
                     enum plot_axis axis)
 {
     const struct view view = view_of(curves, n);
-    svg_begin(svg, WIDTH, HEIGHT);
+    const size_t columns = legend_columns(curves, n);
+    const size_t lines = (legend_entries(curves, n) + columns - 1) / columns;
+    svg_begin(svg, WIDTH, HEIGHT + LEGEND_GAP + LEGEND_LINE * (double)lines);
     draw_axes(svg, &view, column, axis);
     for (size_t k = 0; k < n; k++) {
-        draw_curve(svg, &view, &curves[k], colours[k % (sizeof colours / sizeof colours[0])]);
+        const char *colour = colours[k % (sizeof colours / sizeof colours[0])];
+        draw_curve(svg, &view, &curves[k], colour);
+        if (!share_logs(curves, n)) {
+            draw_logs(svg, &view, &curves[k], colour);
+        }
+    }
+    if (share_logs(curves, n)) {
+        draw_logs(svg, &view, &curves[0], LOGS_COLOUR);
     }
     draw_legend(svg, curves, n);
     svg_end(svg);

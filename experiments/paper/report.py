@@ -97,9 +97,9 @@ def table(root, chosen, reference="abm+mpo"):
 
 
 def curves(root, chosen, path):
-    """Learning curves with their spread over seeds, as SVG and CSV."""
+    """Learning curves with their spread over seeds, as SVG, PNG and CSV."""
     folders = list(dict.fromkeys(run.folder(root).parent for run in chosen if returns_of(run.folder(root))))
     path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".svg", ".csv") if folders else ():
+    for suffix in (".svg", ".png", ".csv") if folders else ():
         subprocess.run([runs.BUILD / "hindcast", "plot", *folders, f"--out={path.with_suffix(suffix)}"], cwd=runs.ROOT,
                        check=True, stdout=subprocess.DEVNULL)

@@ -137,6 +137,24 @@ def test_a_run_is_drawn_and_written_as_it_is(tmp_path):
     assert [float(line[2]) for line in rows(tmp_path / "h.csv")[1:]] == pytest.approx([0, 0.1, 0.3])
 
 
+def test_logs_that_runs_share_are_drawn_once(tmp_path):
+    for name in ("one", "two"):
+        write_run(tmp_path / name, [0, 100], [1, 2])
+        (tmp_path / name / "restorer.json").write_text(json.dumps({"returns": {"run": {"mean": 5, "max": 25}}}))
+
+    def levels():
+        root = ElementTree.parse(tmp_path / "p.svg").getroot()
+        return [line for line in root.iter(SVG + "polyline") if line.get("stroke-dasharray")]
+
+    plot(tmp_path / "one", tmp_path / "two", f"--out={tmp_path / 'p.svg'}")
+    texts, _ = read(tmp_path / "p.svg")
+    assert {"one: 2 at the end", "two: 2 at the end", "logs: mean 5, best 25"} <= set(texts)
+    assert len(levels()) == 3  # two in the picture, one in the legend
+    (tmp_path / "two" / "restorer.json").write_text(json.dumps({"returns": {"run": {"mean": 5, "max": 26}}}))
+    plot(tmp_path / "one", tmp_path / "two", f"--out={tmp_path / 'p.svg'}")
+    assert "two: 2 at the end (dashes: logs, mean 5, best 26)" in read(tmp_path / "p.svg")[0] and len(levels()) == 4
+
+
 def test_a_picture(tmp_path):
     write_run(tmp_path / "a", [0, 100, 300], [1.5, 20.25, 10])
     plot(tmp_path / "a", f"--out={tmp_path / 'p.png'}")
