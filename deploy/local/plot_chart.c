@@ -168,8 +168,9 @@ static size_t legend_entries(const struct plot_curve *curves, size_t n)
 static void draw_entry(struct text *svg, size_t k, size_t columns, const char *colour, bool dashed,
                        const char *words)
 {
+    const size_t line = k / columns;
     const double x = LEFT + (double)(k % columns) * (WIDTH - LEFT - RIGHT) / (double)columns;
-    const double y = HEIGHT + LEGEND_GAP + LEGEND_LINE * (double)(k / columns);
+    const double y = HEIGHT + LEGEND_GAP + LEGEND_LINE * (double)line;
     const double sample[] = {x, y - 4, x + 24, y - 4};
     svg_path(svg, sample, 2, colour, dashed);
     svg_text(svg, x + 30, y, 12, SVG_START, words);
