@@ -41,7 +41,7 @@ static bool wants_origins(const struct plan *plan)
 }
 
 static status open_sampler(struct incarnation *incarnation, struct replay_sampler **sampler,
-                           struct err *err)
+                           uint64_t first, struct err *err)
 {
     struct signature signature = incarnation->plan->signature;
     if (chance_in(2)) {
@@ -51,7 +51,7 @@ static status open_sampler(struct incarnation *incarnation, struct replay_sample
         .batch_snippets = incarnation->plan->B,
         .snippet_transitions = incarnation->plan->N,
         .seed = incarnation->plan->seed,
-        .first_batch = sampler_progress[incarnation->client].next,
+        .first_batch = first,
         .require_sealed = incarnation->plan->require_sealed,
         .origins = wants_origins(incarnation->plan),
         .prefetch_batches = (uint32_t)chance_between(0, 6),
@@ -85,13 +85,13 @@ static void look_at(const struct incarnation *incarnation, const struct replay_b
     ledger_batch(batch, incarnation->plan->seed);
 }
 
+/* number: of the first batch that comes. */
 static status sample(struct incarnation *incarnation, struct replay_sampler *sampler,
-                     struct err *err)
+                     uint64_t number, struct err *err)
 {
     struct sampler_progress *progress = &sampler_progress[incarnation->client];
     struct replay_batch *held[2];
     uint32_t n_held = 0;
-    uint64_t number = progress->next;
     status s = STATUS_OK;
     while (!incarnation->stopping && !is_done(incarnation)) {
         struct replay_batch *batch;
@@ -132,9 +132,11 @@ void *sampler_run(void *arg)
     while (!incarnation->stopping && !is_done(incarnation)) {
         struct replay_sampler *sampler = NULL;
         struct err err = {0};
-        status s = open_sampler(incarnation, &sampler, &err);
+        /* Read once: the life before this one may still be stopping, and make a checkpoint meanwhile. */
+        const uint64_t first = sampler_progress[incarnation->client].next;
+        status s = open_sampler(incarnation, &sampler, first, &err);
         if (s == STATUS_OK) {
-            s = sample(incarnation, sampler, &err);
+            s = sample(incarnation, sampler, first, &err);
         }
         if (s != STATUS_OK) {
             snprintf(waits[incarnation->client], sizeof waits[0], "%.150s", err.text);
