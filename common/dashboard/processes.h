@@ -14,7 +14,8 @@
  *
  * State and text are the process's own. One that does not answer is "silent" (it is stopped or too
  * busy) or "gone" (nobody listens at its address; it was killed), and one that does not tell us its
- * state, or that we do not believe, is "denied"; then the text says why. An empty list where there is no such folder; NULL: out of memory. */
+ * state, or that we do not believe, is "denied"; then the text says why. An empty list where there is
+ * no such folder; NULL: out of memory. */
 cJSON *processes_ask(const char *run_dir, const struct peek_access *access, uint64_t timeout_ms);
 
 /* The same of the process whose admin page is at a numeric address; its name is its role, or the

@@ -26,7 +26,8 @@ cJSON *run_view_logged_returns(const char *folder);
 struct run_view *run_view_new(const char *name, const char *folder);
 void run_view_free(struct run_view *view); /* NULL is fine */
 
-/* Reads what is new, asks the processes (each for at most a third of a second, with the token of `access`), and returns
+/* Reads what is new, asks the processes (each for at most a third of a second, with the token of
+ * `access`), and returns
  *
  *   {"name", "state": "running" | "ended" | "stopped",
  *    "processes": [{"name", "state", "text", "fraction": 0..1 or null}, ..],

@@ -155,14 +155,9 @@ static void draw_logs(struct text *svg, const struct view *view, const struct pl
 }
 
 /* Below the picture, two columns or, where entries are long, one. */
-static size_t legend_columns(const struct plot_curve *curves, size_t n)
+static size_t legend_columns(const struct plot_curve *curves, size_t n, bool shared)
 {
-    return n > 1 && (share_logs(curves, n) || isnan(curves[0].logs_mean)) ? 2 : 1;
-}
-
-static size_t legend_entries(const struct plot_curve *curves, size_t n)
-{
-    return n + (share_logs(curves, n) ? 1 : 0);
+    return n > 1 && (shared || isnan(curves[0].logs_mean)) ? 2 : 1;
 }
 
 static void draw_entry(struct text *svg, size_t k, size_t columns, const char *colour, bool dashed,
@@ -177,10 +172,9 @@ static void draw_entry(struct text *svg, size_t k, size_t columns, const char *c
 }
 
 /* An entry for each curve with its last value, and one for the logs of all of them. */
-static void draw_legend(struct text *svg, const struct plot_curve *curves, size_t n)
+static void draw_legend(struct text *svg, const struct plot_curve *curves, size_t n, bool shared)
 {
-    const bool shared = share_logs(curves, n);
-    const size_t columns = legend_columns(curves, n);
+    const size_t columns = legend_columns(curves, n, shared);
     char words[320];
     for (size_t k = 0; k < n; k++) {
         const struct plot_curve *curve = &curves[k];
@@ -208,21 +202,22 @@ void plot_chart_svg(struct text *svg, const struct plot_curve *curves, size_t n,
                     enum plot_axis axis)
 {
     const struct view view = view_of(curves, n);
-    const size_t columns = legend_columns(curves, n);
-    const size_t lines = (legend_entries(curves, n) + columns - 1) / columns;
+    const bool shared = share_logs(curves, n);
+    const size_t columns = legend_columns(curves, n, shared);
+    const size_t lines = (n + (shared ? 1 : 0) + columns - 1) / columns;
     svg_begin(svg, WIDTH, HEIGHT + LEGEND_GAP + LEGEND_LINE * (double)lines);
     draw_axes(svg, &view, column, axis);
     for (size_t k = 0; k < n; k++) {
         const char *colour = colours[k % (sizeof colours / sizeof colours[0])];
         draw_curve(svg, &view, &curves[k], colour);
-        if (!share_logs(curves, n)) {
+        if (!shared) {
             draw_logs(svg, &view, &curves[k], colour);
         }
     }
-    if (share_logs(curves, n)) {
+    if (shared) {
         draw_logs(svg, &view, &curves[0], LOGS_COLOUR);
     }
-    draw_legend(svg, curves, n);
+    draw_legend(svg, curves, n, shared);
     svg_end(svg);
 }
 
