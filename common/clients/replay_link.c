@@ -30,17 +30,29 @@
 #define LOOK_EVERY_NS    (20 * NS_PER_MS)
 #define ROWS_FIELD       15
 
+/* The first 8 bytes of what the server keeps with an episode, in front of the caller's cursor:
+ *
+ *     bits 56..63  to how many servers the writer inserts; 0: an earlier version, which did not say
+ *     bits 48..55  the place of this one among them, from 0
+ *     bits  0..47  the number of the episode among those of the writer, over all servers, from 1 */
+#define MARK_SIZE     8
+#define COUNTER_BITS  48u
+#define COUNTER_MASK  ((1ull << COUNTER_BITS) - 1)
+#define SERVERS_SHIFT 56u
+_Static_assert(CONFIG_LIST_MAX < 256, "a place among the servers has 8 bits");
+
 /* An episode on its way. It lives until the server has stored it and gRPC has read it. */
 struct outgoing {
     struct outgoing *next;
     atomic_int references; /* the link's own, and one for each payload that gRPC still reads */
     uint64_t sequence;
+    uint64_t counter;
     struct episode_identity identity;
     uint32_t n_rows;
     size_t bytes;
     size_t cursor_size;
-    /* What the server keeps with the episode: our counter, then the caller's cursor. */
-    uint8_t cursor[8 + REPLAY_CURSOR_MAX];
+    /* What the server keeps with the episode: the mark, then the caller's cursor. */
+    uint8_t cursor[MARK_SIZE + REPLAY_CURSOR_MAX];
     float rows[];
 };
 
@@ -50,6 +62,8 @@ struct replay_link {
     struct rpc_channel *channel;
     struct rpc_stream *stream; /* NULL: not connected */
     bool sending;              /* a message is on its way into gRPC */
+    uint32_t place;
+    bool asked_again; /* whether the table is sealed, after a refusal */
     /* Given by the server. A writer that opens later gets a higher one, which shuts this one
      * out. */
     uint64_t generation;
@@ -80,10 +94,24 @@ static void release(void *arg)
     }
 }
 
+/* Need the episode not be sent? A sealed table takes nothing new, and a server commits a writer's
+ * episodes in order: it has had all up to the last one. One of them may be gone (Delete), and the
+ * server would refuse it. */
+static bool passes(const struct replay_link *link, uint64_t counter)
+{
+    return link->position.sealed && link->position.same_place && counter <= link->position.counter;
+}
+
 status replay_link_add(struct replay_link *link, const struct episode *episode, uint64_t counter,
                        const void *cursor, size_t cursor_size, struct err *err)
 {
-    ASSERT(cursor_size <= REPLAY_CURSOR_MAX);
+    ASSERT(cursor_size <= REPLAY_CURSOR_MAX && counter <= COUNTER_MASK);
+    if (passes(link, counter)) {
+        link->counts.episodes++;
+        link->counts.duplicates++;
+        link->counts.transitions += episode->T;
+        return STATUS_OK;
+    }
     const uint32_t n_rows = episode->T + 1;
     const size_t bytes = (size_t)n_rows * episode->W * sizeof(float);
     /* Allocated without zeroing: the rows are overwritten below. The copy is needed, since the
@@ -93,16 +121,19 @@ status replay_link_add(struct replay_link *link, const struct episode *episode, 
         return err_set(err, STATUS_NO_MEMORY, "an episode of %zu bytes", bytes);
     }
     *out = (struct outgoing){.sequence = ++link->last_sequence,
+                             .counter = counter,
                              .identity = episode->identity,
                              .n_rows = n_rows,
                              .bytes = bytes};
     atomic_init(&out->references, 1);
-    /* The counter comes first in the cursor, where the next start finds it. */
-    memcpy(out->cursor, &counter, 8);
+    /* The mark comes first in the cursor, where the next start finds it. */
+    const uint64_t mark = (uint64_t)link->settings->n_servers << SERVERS_SHIFT |
+                          (uint64_t)link->place << COUNTER_BITS | counter;
+    memcpy(out->cursor, &mark, MARK_SIZE);
     if (cursor_size > 0) {
-        memcpy(out->cursor + 8, cursor, cursor_size);
+        memcpy(out->cursor + MARK_SIZE, cursor, cursor_size);
     }
-    out->cursor_size = 8 + cursor_size;
+    out->cursor_size = MARK_SIZE + cursor_size;
     memcpy(out->rows, episode->rows, bytes);
     /* To the end of the list. */
     if (link->last) {
@@ -120,11 +151,12 @@ status replay_link_add(struct replay_link *link, const struct episode *episode, 
     return STATUS_OK;
 }
 
-/* Drops everything up to `sequence`: the server has stored it. */
+/* Drops everything up to `sequence`, which the server has stored, and what it has had before. */
 static void acknowledge(struct replay_link *link, uint64_t sequence)
 {
     /* From the front: the server commits episodes in the order of their sequence. */
-    while (link->first && link->first->sequence <= sequence) {
+    while (link->first &&
+           (link->first->sequence <= sequence || passes(link, link->first->counter))) {
         struct outgoing *out = link->first;
         /* An episode that was to be sent again, but had arrived, is passed over. */
         if (link->next_to_send == out) {
@@ -171,6 +203,22 @@ static bool transient(status code)
            code == STATUS_OK;
 }
 
+/* What the server has kept with the last episode; nothing where there is none. */
+static void read_cursor(struct replay_link *link, const ProtobufCBinaryData *cursor)
+{
+    struct replay_link_position *position = &link->position;
+    uint64_t mark = 0;
+    position->cursor_size = 0;
+    if (cursor->len > 0) {
+        memcpy(&mark, cursor->data, MARK_SIZE);
+        position->cursor_size = cursor->len - MARK_SIZE;
+        memcpy(position->cursor, cursor->data + MARK_SIZE, position->cursor_size);
+    }
+    position->counter = mark & COUNTER_MASK;
+    position->same_place = mark >> SERVERS_SHIFT == link->settings->n_servers &&
+                           (mark >> COUNTER_BITS & 0xff) == link->place;
+}
+
 /* OpenInsert: takes over the writer and learns what the server has of it. */
 static status open_writer(struct replay_link *link, struct err *err)
 {
@@ -198,9 +246,8 @@ static status open_writer(struct replay_link *link, struct err *err)
     const Hindcast__OpenInsertResponse *response =
         (const Hindcast__OpenInsertResponse *)message.body;
     struct replay_link_position *position = &link->position;
-    /* A cursor starts with 8 bytes of our own, the counter. */
-    if (response->chunk_rows == 0 || response->cursor.len > 8 + REPLAY_CURSOR_MAX ||
-        (response->cursor.len > 0 && response->cursor.len < 8)) {
+    if (response->chunk_rows == 0 || response->cursor.len > MARK_SIZE + REPLAY_CURSOR_MAX ||
+        (response->cursor.len > 0 && response->cursor.len < MARK_SIZE)) {
         s = err_set(err, STATUS_INVALID, "%s: OpenInsert: chunk_rows %u, cursor of %zu bytes",
                     rpc_channel_address(link->channel), response->chunk_rows, response->cursor.len);
     } else {
@@ -209,12 +256,7 @@ static status open_writer(struct replay_link *link, struct err *err)
         link->chunk_rows = response->chunk_rows;
         /* Where an earlier process of this writer had come to. */
         position->sealed = response->sealed;
-        position->counter = 0;
-        position->cursor_size = response->cursor.len >= 8 ? response->cursor.len - 8 : 0;
-        if (response->cursor.len >= 8) {
-            memcpy(&position->counter, response->cursor.data, 8);
-            memcpy(position->cursor, response->cursor.data + 8, position->cursor_size);
-        }
+        read_cursor(link, &response->cursor);
         /* Acknowledgements of the last connection that were lost on their way. */
         acknowledge(link, response->last_sequence);
         /* This process is new: it goes on counting where the last one ended. */
@@ -289,7 +331,11 @@ static status disconnect(struct replay_link *link, struct err *err)
     link->stream = NULL;
     link->sending = false;
     link->counts.reconnects++;
-    if (!transient(s)) {
+    /* Another writer may have sealed the table since this one was opened: OpenInsert says so, and then
+     * some of what is to be sent need not be. */
+    const bool ask = s == STATUS_MISMATCH && !link->position.sealed && !link->asked_again;
+    link->asked_again = link->asked_again || ask;
+    if (!transient(s) && !ask) {
         return err_set(err, s, "%s", why.text);
     }
     log_info("the connection was lost; reconnecting reason=%s", why.text);
@@ -507,16 +553,18 @@ status replay_link_room(struct replay_link *link, struct replay_writer_room *roo
 
 /* ---- Opening and closing ---- */
 
-status replay_link_open(struct replay_link **out, const char *address,
-                        const struct experiment *experiment, const struct signature *signature,
+status replay_link_open(struct replay_link **out, const struct experiment *experiment,
+                        uint32_t place, const struct signature *signature,
                         const struct replay_link_settings *settings,
                         struct replay_link_position *position, struct err *err)
 {
+    const char *address = experiment->replay.items[place];
     struct replay_link *link = mem_new(sizeof *link);
     if (link == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s", address);
     }
     link->settings = settings;
+    link->place = place;
     link->signature = *signature;
     /* The seed is the time, so two processes of one writer differ. */
     rng_init(&link->rng, clock_wall_ns(), settings->writer, 0);

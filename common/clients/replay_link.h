@@ -12,6 +12,7 @@ struct replay_link_settings {
     const char *table;
     const char *writer;
     bool restored;
+    uint32_t n_servers; /* of the writer */
     uint64_t connect_timeout_ms;
     bool (*stopping)(void *arg);
     void *stopping_arg;
@@ -20,21 +21,22 @@ struct replay_link_settings {
 /* What the server said when the link was opened. */
 struct replay_link_position {
     uint64_t counter; /* the writer's, stored with the last committed episode; 0: none */
+    bool same_place;  /* this server was at the same place of a list of the same length then */
     size_t cursor_size;
     uint8_t cursor[REPLAY_CURSOR_MAX];
     bool sealed;
 };
 
-/* Opens the writer on the server, waiting for it up to connect_timeout_ms. `settings` and what it
- * points to are borrowed until replay_link_close. */
-status replay_link_open(struct replay_link **link, const char *address,
-                        const struct experiment *experiment, const struct signature *signature,
+/* Opens the writer on experiment->replay's server `place`, waiting for it up to connect_timeout_ms.
+ * `settings` and what it points to are borrowed until replay_link_close. */
+status replay_link_open(struct replay_link **link, const struct experiment *experiment,
+                        uint32_t place, const struct signature *signature,
                         const struct replay_link_settings *settings,
                         struct replay_link_position *position, struct err *err) MUST_CHECK;
 void replay_link_close(struct replay_link *link);
 
 /* Adds a copy to the list; sends nothing yet. `counter` increases with every episode of the writer,
- * over all servers. */
+ * over all servers. Where the table is sealed and the server has had the episode, this does nothing. */
 status replay_link_add(struct replay_link *link, const struct episode *episode, uint64_t counter,
                        const void *cursor, size_t cursor_size, struct err *err) MUST_CHECK;
 

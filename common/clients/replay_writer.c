@@ -52,6 +52,7 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
         .table = writer->table,
         .writer = writer->writer,
         .restored = options->restored,
+        .n_servers = (uint32_t)experiment->replay.n,
         .connect_timeout_ms =
             options->connect_timeout_ms ? options->connect_timeout_ms : CONNECT_DEFAULT_MS,
         .stopping = options->stopping,
@@ -62,10 +63,10 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
     status s = writer->table && writer->writer ? STATUS_OK
                                                : err_set(err, STATUS_NO_MEMORY, "replay writer");
     bool all_sealed = true;
-    for (size_t i = 0; s == STATUS_OK && i < experiment->replay.n; i++) {
+    for (uint32_t i = 0; s == STATUS_OK && i < experiment->replay.n; i++) {
         struct replay_link_position position;
-        s = replay_link_open(&writer->links[i], experiment->replay.items[i], experiment, signature,
-                             &writer->settings, &position, err);
+        s = replay_link_open(&writer->links[i], experiment, i, signature, &writer->settings,
+                             &position, err);
         if (s == STATUS_OK) {
             writer->n++;
             all_sealed = all_sealed && position.sealed;

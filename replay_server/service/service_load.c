@@ -134,6 +134,10 @@ status service_load(struct service *service, bool scan, struct err *err)
     if (s == STATUS_OK) {
         s = store_each_episode(service->store, load_episode, service, err);
     }
+    for (struct served_table *table = service->tables; s == STATUS_OK && table;
+         table = table->next) {
+        table_settle_history(table->table);
+    }
     /* After a power cut anything may be damaged: everything is read before anything is served. */
     if (s == STATUS_OK && scan) {
         uint64_t n_corrupt = 0;

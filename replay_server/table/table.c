@@ -100,6 +100,30 @@ void table_set_history(struct table *table, const struct table_counts *history)
     c->snippets_sampled = history->snippets_sampled;
 }
 
+/* there + *removed = *inserted: what is too many was not removed after all, what is missing was never
+ * inserted. */
+static void settle(uint64_t there, uint64_t *removed, uint64_t *inserted)
+{
+    if (there + *removed > *inserted) {
+        const uint64_t back = there + *removed - *inserted;
+        *removed -= back < *removed ? back : *removed;
+    }
+    *inserted = there + *removed;
+}
+
+void table_settle_history(struct table *table)
+{
+    struct table_counts *c = &table->counts;
+    ASSERT(c->pending_episodes == 0);
+    settle(c->episodes + c->episodes_corrupt, &c->episodes_removed, &c->episodes_inserted);
+    /* How many transitions the corrupt episodes had is not known any more. */
+    const uint64_t inserted = c->transitions_inserted;
+    settle(c->transitions, &c->transitions_removed, &c->transitions_inserted);
+    if (c->episodes_corrupt > 0 && inserted > c->transitions_inserted) {
+        c->transitions_inserted = inserted;
+    }
+}
+
 /* ---- Finding ---- */
 
 /* The episode in a slot that is in use; NULL for SLOT_NONE. */

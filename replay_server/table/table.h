@@ -79,6 +79,13 @@ void table_set_limits(struct table *table, const struct table_limits *limits);
 const struct table_counts *table_counts(const struct table *table);
 /* Sets the second half of the counts to what the store has. At open. */
 void table_set_history(struct table *table, const struct table_counts *history);
+/* At open, after the history is set and all episodes are loaded: makes
+ *
+ *     episodes + episodes_removed + episodes_corrupt = episodes_inserted
+ *
+ * true again. A history is stored with the next job, whatever that is: at a crash it may count inserts
+ * and removals that the store has not got. What the table holds is right. */
+void table_settle_history(struct table *table);
 
 /* Adds a pending episode. Ids must rise. EXISTS: an episode of that identity is resident or
  * pending; NO_MEMORY. */

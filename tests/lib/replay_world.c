@@ -45,6 +45,12 @@ void replay_world_stop(struct replay_world *world, uint32_t i)
     world->services[i] = NULL;
 }
 
+void replay_world_forget(struct replay_world *world, uint32_t i)
+{
+    char path[2 * SCRATCH_SIZE];
+    scratch_remove(scratch_path(path, world->folder, names[i]));
+}
+
 /* ---- Clients ---- */
 
 struct replay_writer *replay_world_open_writer(struct replay_world *world,

@@ -25,6 +25,8 @@ int replay_world_tear_down(void **state);
 /* Starts server i with its store and these flags (NULL: defaults); stops it. */
 void replay_world_serve(struct replay_world *world, uint32_t i, const char *const *flags);
 void replay_world_stop(struct replay_world *world, uint32_t i);
+/* Removes the store of server i, which is stopped. */
+void replay_world_forget(struct replay_world *world, uint32_t i);
 
 /* The writer "w" unless options name one. `cursor` (text) may be NULL. */
 struct replay_writer *replay_world_open_writer(struct replay_world *world,

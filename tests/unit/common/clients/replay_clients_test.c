@@ -398,6 +398,99 @@ static void tokens_decide_who_may_what(void **state)
                      STATUS_DENIED);
 }
 
+/* ---- Several servers ---- */
+
+/* The oldest episode of server i. */
+static void delete_oldest(struct replay_world *world, uint32_t i)
+{
+    struct rpc_channel *channel;
+    struct rpc_message message;
+    struct err err = {0};
+    Hindcast__DeleteRequest request = HINDCAST__DELETE_REQUEST__INIT;
+    const struct rpc_call_options options = {.timeout_ms = 10000, .wait_for_ready = true};
+    request.oldest = 1;
+    assert_int_equal(
+        peer_channel_open(&channel, world->experiment.replay.items[i], &world->experiment, 0, &err),
+        STATUS_OK);
+    assert_int_equal(rpc_unary(channel, &hindcast__replay__descriptor, "Delete", &request.base,
+                               NULL, &options, &message, &err),
+                     STATUS_OK);
+    assert_int_equal(((const Hindcast__DeleteResponse *)message.body)->deleted, 1);
+    rpc_message_free(&message);
+    rpc_channel_close(channel);
+}
+
+static uint64_t episodes_at(struct replay_world *world, uint32_t i)
+{
+    struct rpc_message message;
+    const uint64_t n = replay_world_table_info(world, i, &message)->episodes;
+    rpc_message_free(&message);
+    return n;
+}
+
+/* Inserts what follows the cursor "at N", up to episode n - 1; returns the first. */
+static uint32_t insert_from(struct replay_world *world, struct replay_writer *writer,
+                            const char *cursor, uint32_t n)
+{
+    uint32_t last = 0;
+    const uint32_t first = sscanf(cursor, "at %u", &last) == 1 ? last + 1 : 0;
+    for (uint32_t k = first; k < n; k++) {
+        replay_world_must_insert(world, writer, k, 10);
+    }
+    replay_world_must_flush(writer);
+    return first;
+}
+
+/* The server furthest behind lacks episodes that the other one has had, and that were deleted there:
+ * a writer that comes back does not ask a sealed table to take them. */
+static void what_was_deleted_is_not_sent_to_a_sealed_table(void **state)
+{
+    enum { N = 30 };
+    struct replay_world *world = *state;
+    const struct replay_writer_options options = {.restored = true};
+    struct replay_writer_counts counts;
+    struct err err = {0};
+    char cursor[REPLAY_CURSOR_MAX + 1];
+    bool sealed = false;
+    replay_world_serve(world, 0, NULL);
+    replay_world_serve(world, 1, NULL);
+    struct replay_writer *writer = replay_world_open_writer(world, options, cursor, &sealed);
+    insert_from(world, writer, cursor, N);
+    /* Server 1 begins again without its store: the writer will have to send everything again. */
+    replay_world_stop(world, 1);
+    replay_world_forget(world, 1);
+    delete_oldest(world, 0);
+    const uint64_t left = episodes_at(world, 0);
+    assert_in_range(left, 1, N - 2);
+    /* Server 0 is sealed, by a writer that knows of no other. */
+    world->experiment.replay.n = 1;
+    struct replay_writer *alone = replay_world_open_writer(world, options, cursor, &sealed);
+    assert_int_equal(replay_writer_seal(alone, 1, &sealed, &err), STATUS_OK);
+    assert_true(sealed);
+    replay_writer_close(alone);
+    replay_writer_close(writer);
+    replay_world_serve(world, 1, NULL);
+
+    writer = replay_world_open_writer(world, options, cursor, &sealed);
+    assert_false(sealed);
+    assert_int_equal(insert_from(world, writer, cursor, N), 0);
+    replay_writer_counts(writer, &counts);
+    assert_int_equal(counts.episodes, N);
+    assert_int_equal(counts.duplicates, left + 1);
+    assert_int_equal(episodes_at(world, 0), left);
+    assert_int_equal(episodes_at(world, 1), N - 1 - left);
+    /* What it has never had is refused as before. */
+    assert_int_equal(replay_world_insert(world, writer, N, 10, &err), STATUS_OK);
+    status s = STATUS_OK;
+    for (uint32_t k = N + 1; s == STATUS_OK && k < N + 20; k++) {
+        s = replay_world_insert(world, writer, k, 10, &err);
+        s = s == STATUS_OK ? replay_writer_flush(writer, 10000, &err) : s;
+    }
+    assert_int_equal(s, STATUS_MISMATCH);
+    assert_non_null(strstr(err.text, "sealed"));
+    replay_writer_close(writer);
+}
+
 int main(void)
 {
 #define TEST(name)                                                                                 \
@@ -414,6 +507,7 @@ int main(void)
         TEST(a_full_table_says_so_and_samples_on),
         TEST(twins_are_stored_once),
         TEST(tokens_decide_who_may_what),
+        TEST(what_was_deleted_is_not_sent_to_a_sealed_table),
     };
     rpc_init();
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,11 +82,68 @@ static void another_rate_at_the_next_start_counts_from_there(void **state)
     served_table_free(b);
 }
 
+/* The history may have been stored with a job before the removals that it counts (a crash came between),
+ * and with inserts that failed afterwards: what the table holds is right. */
+static void a_history_that_is_ahead_is_settled(void **state)
+{
+    (void)state;
+    static const struct {
+        struct table_counts stored, settled;
+    } cases[] = {
+        /* Two removals of 10 transitions each did not happen. */
+        {{.episodes_inserted = 9,
+          .episodes_removed = 6,
+          .transitions_inserted = 200,
+          .transitions_removed = 70},
+         {.episodes_inserted = 9,
+          .episodes_removed = 4,
+          .transitions_inserted = 200,
+          .transitions_removed = 50}},
+        /* One insert of 30 transitions failed. */
+        {{.episodes_inserted = 8,
+          .episodes_removed = 2,
+          .transitions_inserted = 200,
+          .transitions_removed = 20},
+         {.episodes_inserted = 7,
+          .episodes_removed = 2,
+          .transitions_inserted = 170,
+          .transitions_removed = 20}},
+        /* Of the corrupt one nobody knows how long it was. */
+        {{.episodes_inserted = 8,
+          .episodes_removed = 2,
+          .episodes_corrupt = 1,
+          .transitions_inserted = 200,
+          .transitions_removed = 20},
+         {.episodes_inserted = 8,
+          .episodes_removed = 2,
+          .episodes_corrupt = 1,
+          .transitions_inserted = 200,
+          .transitions_removed = 20}},
+        /* There was no history. */
+        {{0}, {.episodes_inserted = 5, .transitions_inserted = 150}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct served_table *a = make();
+        const struct table_counts *now = table_counts(a->table), *want = &cases[i].settled;
+        table_set_history(a->table, &cases[i].stored);
+        table_settle_history(a->table);
+        assert_int_equal(now->episodes, 5);
+        assert_int_equal(now->transitions, 150);
+        assert_int_equal(now->episodes_inserted, want->episodes_inserted);
+        assert_int_equal(now->episodes_removed, want->episodes_removed);
+        assert_int_equal(now->episodes_corrupt, want->episodes_corrupt);
+        assert_int_equal(now->transitions_inserted, want->transitions_inserted);
+        assert_int_equal(now->transitions_removed, want->transitions_removed);
+        served_table_free(a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_history_comes_back),
         cmocka_unit_test(another_rate_at_the_next_start_counts_from_there),
+        cmocka_unit_test(a_history_that_is_ahead_is_settled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
