@@ -126,6 +126,14 @@ status replay_link_add(struct replay_link *link, const struct episode *episode, 
                              .n_rows = n_rows,
                              .bytes = bytes};
     atomic_init(&out->references, 1);
+    /* What the server has had comes again after a restart: its cursor must not go back meanwhile, for
+     * the next start has to know how far it had come. */
+    const struct replay_link_position *had = &link->position;
+    if (had->same_place && counter < had->counter) {
+        counter = had->counter;
+        cursor = had->cursor;
+        cursor_size = had->cursor_size;
+    }
     /* The mark comes first in the cursor, where the next start finds it. */
     const uint64_t mark = (uint64_t)link->settings->n_servers << SERVERS_SHIFT |
                           (uint64_t)link->place << COUNTER_BITS | counter;

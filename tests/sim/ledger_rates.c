@@ -11,6 +11,7 @@ struct seen {
     struct limiter limiter;
     uint64_t transitions, removed, begun; /* of the table: there, removed, ever begun */
     uint64_t held;                        /* there, or on the way to the store */
+    uint64_t next_chunk;
 };
 
 static struct seen seen[PLAN_SERVERS_MAX];
@@ -37,10 +38,13 @@ static void check_inserts(uint32_t server, const struct seen *before, const stru
     }
     if (set->samples_per_insert > 0 &&
         now->limiter.counts.fresh_inserted > before->limiter.counts.fresh_inserted) {
+        const uint32_t most_chunks = store_n_chunks(ledger.plan->T_max + 1, ledger.plan->W);
         const double more =
             (double)(now->limiter.counts.fresh_inserted - before->limiter.counts.fresh_inserted);
-        /* Of one episode alone it is known where the lead was when it went in. */
+        /* Of one episode alone it is known where the lead was when it went in. One that has failed is
+         * not counted as begun any more, but the numbers of its chunks are not given again. */
         const bool alone = now->begun == before->begun + 1 &&
+                           now->next_chunk <= before->next_chunk + most_chunks &&
                            now->limiter.counts.sampled == before->limiter.counts.sampled;
         const double overshoot =
             set->samples_per_insert * (alone ? more : (double)ledger.plan->T_max);
@@ -100,7 +104,8 @@ void ledger_rates_look(uint32_t server, const struct service *service)
                              counts->transitions,
                              counts->episodes_removed,
                              counts->episodes_inserted + counts->pending_episodes,
-                             counts->transitions + counts->pending_transitions};
+                             counts->transitions + counts->pending_transitions,
+                             service->next_chunk};
     if (seen[server].incarnation == now.incarnation) {
         check_inserts(server, &seen[server], &now);
         check_samples(server, table, &seen[server], &now);
