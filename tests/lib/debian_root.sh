@@ -11,6 +11,8 @@ debian_root() {
               /etc/pip.conf /usr/local/share/ca-certificates /etc/ssl/certs; do
     [ -e "$file" ] && cp -a --parents "$file" "$folder"
   done
+  # As Debian's installer writes it.
+  printf '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n' >"$folder/etc/hosts"
   return 0
 }
 
