@@ -44,8 +44,7 @@ static inline double tolerance(double x, const struct tolerance *shape)
         return 0.0;
     }
     /* Distance to the interval in units of the margin, and the value wanted at distance 1. */
-    const double below = shape->low - x, above = x - shape->high;
-    double d = (below > above ? below : above) / shape->margin; /* without a branch */
+    double d = (x < shape->low ? shape->low - x : x - shape->high) / shape->margin;
     double v = shape->value_at_margin;
     /* Each formula scales the distance so that its value at distance 1 is v. */
     double scaled;
