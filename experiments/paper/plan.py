@@ -8,21 +8,20 @@ HERE = pathlib.Path(__file__).resolve().parent
 EPISODES = 1000  # of online learning for each seed, at scale 1 (the paper: 10,000)
 STEPS = 20000  # of offline learning, at scale 1
 LOW_SHARE = 5  # low-quality logs are the first 1/LOW_SHARE of each seed's (the paper's 2,000 of 10,000)
-KL_PER_DIMENSION = 0.1  # nats: eps of algorithms with a prior is this times the action's dimensions (ours, docs/paper.md)
 
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
     environment: str
-    action_dimensions: int
+    prior_eps: float  # nats: eps of algorithms with a prior, their distance to it (ours, docs/paper.md)
     paper_best_low: int  # return of the best episode of the paper's low-quality logs (its Fig. 2)
 
 
 DOMAINS = {
-    "cheetah": Domain("cheetah-run", 6, 718),
-    "hopper": Domain("hopper-hop", 4, 159),
-    "walker": Domain("walker-run", 6, 435),
-    "quadruped": Domain("quadruped-run", 12, 728),
+    "cheetah": Domain("cheetah-run", 0.2, 718),
+    "hopper": Domain("hopper-hop", 0.4, 159),
+    "walker": Domain("walker-run", 0.6, 435),
+    "quadruped": Domain("quadruped-run", 1.2, 728),
 }
 
 PAPER = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bcq", "bear"]
@@ -47,13 +46,12 @@ class Run:
 
     def flags(self, root, steps):
         domain = DOMAINS[self.domain]
-        eps = KL_PER_DIMENSION * domain.action_dimensions
         flags = [f"--experiment.environment={domain.environment}", f"--experiment.seed={self.seed}",
                  f"--restorer.folder={root / self.domain / 'logs' / self.quality}",
                  f"--learner.algorithm={self.algorithm}", f"--learner.steps={steps}",
                  f"--learner.publish_every={max(1, steps // 20)}"]
         if self.algorithm in WITH_PRIOR:
-            flags.append(f"--learner.eps={eps:g}")
+            flags.append(f"--learner.eps={domain.prior_eps:g}")
         if self.variant:
             flags.append(f"--learner.{self.variant}")
         return flags
