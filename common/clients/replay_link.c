@@ -94,9 +94,9 @@ static void release(void *arg)
     }
 }
 
-/* Need the episode not be sent? A sealed table takes nothing new, and a server commits a writer's
- * episodes in order: it has had all up to the last one. One of them may be gone (Delete), and the
- * server would refuse it. */
+/* Is the episode passed over? A sealed table takes nothing new, and a server commits a writer's episodes
+ * in order: it has had all up to the last one. One of them may be gone (Delete), and the server would
+ * refuse it. */
 static bool passes(const struct replay_link *link, uint64_t counter)
 {
     return link->position.sealed && link->position.same_place && counter <= link->position.counter;

@@ -36,7 +36,8 @@ status replay_link_open(struct replay_link **link, const struct experiment *expe
 void replay_link_close(struct replay_link *link);
 
 /* Adds a copy to the list; sends nothing yet. `counter` increases with every episode of the writer,
- * over all servers. Where the table is sealed and the server has had the episode, this does nothing. */
+ * over all servers. Where the table is sealed and the server has had the episode, this counts it as a
+ * duplicate. */
 status replay_link_add(struct replay_link *link, const struct episode *episode, uint64_t counter,
                        const void *cursor, size_t cursor_size, struct err *err) MUST_CHECK;
 

@@ -160,21 +160,27 @@ void replay_world_check_batch(const struct replay_batch *batch, uint32_t N, uint
     }
 }
 
-Hindcast__TableInfo *replay_world_table_info(struct replay_world *world, uint32_t i,
-                                             struct rpc_message *message)
+void replay_world_call(struct replay_world *world, uint32_t i, const char *method,
+                       const ProtobufCMessage *request, struct rpc_message *message)
 {
     struct rpc_channel *channel;
     struct err err = {0};
-    Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
     const struct rpc_call_options options = {.timeout_ms = 10000, .wait_for_ready = true};
     assert_int_equal(
         peer_channel_open(&channel, world->experiment.replay.items[i], &world->experiment, 0, &err),
         STATUS_OK);
-    if (rpc_unary(channel, &hindcast__replay__descriptor, "Info", &request.base, NULL, &options,
-                  message, &err) != STATUS_OK) {
+    if (rpc_unary(channel, &hindcast__replay__descriptor, method, request, NULL, &options, message,
+                  &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     rpc_channel_close(channel);
+}
+
+Hindcast__TableInfo *replay_world_table_info(struct replay_world *world, uint32_t i,
+                                             struct rpc_message *message)
+{
+    const Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
+    replay_world_call(world, i, "Info", &request.base, message);
     const Hindcast__InfoResponse *response = (const Hindcast__InfoResponse *)message->body;
     assert_int_equal(response->n_tables, 1);
     return response->tables[0];

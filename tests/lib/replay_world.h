@@ -48,6 +48,9 @@ struct replay_batch *replay_world_must_next(struct replay_sampler *sampler);
 void replay_world_check_batch(const struct replay_batch *batch, uint32_t N, uint32_t W,
                               uint32_t counts[64]);
 
+/* A unary call of Replay to server i; *message is the answer, which the caller frees. */
+void replay_world_call(struct replay_world *world, uint32_t i, const char *method,
+                       const ProtobufCMessage *request, struct rpc_message *message);
 /* The one table of server i, within *message, which the caller frees. */
 Hindcast__TableInfo *replay_world_table_info(struct replay_world *world, uint32_t i,
                                              struct rpc_message *message);

@@ -403,21 +403,12 @@ static void tokens_decide_who_may_what(void **state)
 /* The oldest episode of server i. */
 static void delete_oldest(struct replay_world *world, uint32_t i)
 {
-    struct rpc_channel *channel;
     struct rpc_message message;
-    struct err err = {0};
     Hindcast__DeleteRequest request = HINDCAST__DELETE_REQUEST__INIT;
-    const struct rpc_call_options options = {.timeout_ms = 10000, .wait_for_ready = true};
     request.oldest = 1;
-    assert_int_equal(
-        peer_channel_open(&channel, world->experiment.replay.items[i], &world->experiment, 0, &err),
-        STATUS_OK);
-    assert_int_equal(rpc_unary(channel, &hindcast__replay__descriptor, "Delete", &request.base,
-                               NULL, &options, &message, &err),
-                     STATUS_OK);
+    replay_world_call(world, i, "Delete", &request.base, &message);
     assert_int_equal(((const Hindcast__DeleteResponse *)message.body)->deleted, 1);
     rpc_message_free(&message);
-    rpc_channel_close(channel);
 }
 
 static uint64_t episodes_at(struct replay_world *world, uint32_t i)

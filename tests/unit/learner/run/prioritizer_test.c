@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/clients/peer.h"
 #include "tests/lib/check.h"
 #include "tests/lib/learning.h"
 #include "tests/lib/replay_world.h"
@@ -62,11 +61,6 @@ static double loss_of(uint32_t number, uint32_t t)
 static void set_priorities(struct replay_world *world, double (*priority)(uint32_t number))
 {
     struct replay_sampler *sampler = open_sampler(world, 99);
-    struct rpc_channel *channel;
-    struct err err;
-    assert_int_equal(
-        peer_channel_open(&channel, world->experiment.replay.items[0], &world->experiment, 0, &err),
-        STATUS_OK);
     for (int n = 0; n < 4; n++) {
         struct replay_batch *batch = replay_world_must_next(sampler);
         double values[B];
@@ -81,14 +75,10 @@ static void set_priorities(struct replay_world *world, double (*priority)(uint32
         request.n_episode_id = request.n_priority = B;
         request.episode_id = batch->origins->episode_id;
         request.priority = values;
-        if (rpc_unary(channel, &hindcast__replay__descriptor, "UpdatePriorities", &request.base,
-                      NULL, NULL, &message, &err) != STATUS_OK) {
-            fail_msg("%s", err.text);
-        }
+        replay_world_call(world, 0, "UpdatePriorities", &request.base, &message);
         rpc_message_free(&message);
         replay_sampler_return(sampler, batch);
     }
-    rpc_channel_close(channel);
     replay_sampler_close(sampler);
 }
 
