@@ -9,7 +9,7 @@ import pytest
 
 from processes import BINARIES, ROOT, SLOW
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 PROGRAMS = {path.name: path for path in BINARIES.values()}
 # What a line of code begins with, if it is a command.
 COMMAND = re.compile(r"(\./|build\S*/|[A-Z_]+=\S+ |hindcast[ -]|third_party/|experiments/|tests/|bench/|(docker|podman\S*|sbatch|"
@@ -155,7 +155,8 @@ def test_the_tests_that_are_named_are_there():
 
 def test_every_page_is_in_the_menu_of_the_site():
     menu = (ROOT / "deploy" / "site" / "mkdocs.yml").read_text()
-    assert [page.name for page in PAGES if page.parent.name == "docs" and f" {page.name}\n" not in menu] == []
+    pages = [page.relative_to(ROOT / "docs") for page in PAGES if page.parent != ROOT]
+    assert [page for page in pages if f" {page}\n" not in menu] == []
 
 
 @functools.cache
