@@ -2,7 +2,8 @@
  * with EMFILE: the server goes on but cannot be reached any more. This program's accept4 stands
  * before the C library's: a connection for which there is no descriptor is taken with one that was
  * kept for it, closed at once, and gRPC is told that nobody is waiting. The peer sees a connection
- * that ends, and tries again later. */
+ * that ends, and tries again later. The same happens to one that is beyond the limits of
+ * connections.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,6 +14,7 @@
 
 #define LOG_MODULE "rpc"
 #include "common/base/log.h"
+#include "common/rpc/connections.h"
 #include "common/rpc/descriptors.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards spare */
@@ -61,11 +63,19 @@ static bool turn_away(int fd)
 int accept4(int fd, __SOCKADDR_ARG address, socklen_t *restrict size, int flags)
 {
     struct sockaddr *to = address.__sockaddr__;
+    const socklen_t room = size ? *size : 0;
     for (;;) {
         int peer = real_accept(fd, to, size, flags);
         if (peer >= 0) {
             descriptors_init(); /* another thread may have been faster at the one we kept */
-            return peer;
+            if (connections_admit(fd, peer)) {
+                return peer;
+            }
+            close(peer);
+            if (size) {
+                *size = room;
+            }
+            continue;
         }
         if (errno != EMFILE && errno != ENFILE) {
             return peer;

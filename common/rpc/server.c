@@ -17,7 +17,8 @@
 #include "common/rpc/serving.h"
 #include "common/rpc/tls.h"
 
-#define MAX_CALLS_DEFAULT 1024
+#define MAX_CALLS_DEFAULT       1024
+#define MAX_CONNECTIONS_DEFAULT 1024
 
 /* A peer that disappeared is detected after these times. They must be well above a second:
  * a blocking client that computes between two calls answers pings from gRPC's backup poller only.
@@ -160,6 +161,17 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
     for (size_t i = 0; i < options->n_addresses && s == STATUS_OK; i++) {
         s = listen_on(server, options->addresses[i], i, options, err);
     }
+    /* gRPC accepts nothing before start. */
+    if (s == STATUS_OK) {
+        const struct connections_at at = {targets, ports, options->n_addresses};
+        s = connections_open(&server->connections, at,
+                             options->max_connections ? options->max_connections
+                                                      : MAX_CONNECTIONS_DEFAULT,
+                             options->max_host_connections);
+        if (s != STATUS_OK) {
+            err_set(err, s, "rpc server: out of memory");
+        }
+    }
     /* Every server answers for its health. */
     if (s == STATUS_OK) {
         s = health_add(server, err);
@@ -268,6 +280,7 @@ void rpc_server_counts(const struct rpc_server *server, struct rpc_server_counts
         .bytes_out = atomic_load_explicit(&c->bytes_out, memory_order_relaxed),
         .lag_ns = atomic_load_explicit(&c->lag_ns, memory_order_relaxed),
     };
+    connections_count(server->connections, &counts->connections, &counts->connections_refused);
 }
 
 void rpc_server_close(struct rpc_server *server, uint64_t grace_ms)
@@ -294,6 +307,7 @@ void rpc_server_close(struct rpc_server *server, uint64_t grace_ms)
     grpc_server_destroy(server->grpc);
     grpc_completion_queue_destroy(server->cq);
     accept_fini(server);
+    connections_close(server->connections);
     pthread_mutex_destroy(&server->lock);
     mem_free(server->services);
     for (size_t i = 0; i < server->n_addresses; i++) {

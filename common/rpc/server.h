@@ -41,9 +41,11 @@ struct rpc_server_options {
     struct rpc_tls tls;
     struct rpc_protocol protocol; /* its texts are borrowed until the server is closed */
     bool allow_insecure; /* without it, an address that is not local and has no TLS is DENIED */
-    size_t max_message_bytes; /* 0: RPC_MESSAGE_MAX_BYTES */
-    size_t max_calls;         /* calls at once; more are refused RESOURCE_EXHAUSTED; 0: 1024 */
-    size_t max_client_calls;  /* the same for one client (rpc_call_client); 0: no limit */
+    size_t max_message_bytes;    /* 0: RPC_MESSAGE_MAX_BYTES */
+    size_t max_calls;            /* calls at once; more are refused RESOURCE_EXHAUSTED; 0: 1024 */
+    size_t max_client_calls;     /* the same for one client (rpc_call_client); 0: no limit */
+    size_t max_connections;      /* connections at once; more are closed; 0: 1024 */
+    size_t max_host_connections; /* the same for one IP address; 0: no limit */
     /* Memory that gRPC may use for all connections together. Near the limit it reads
      * more slowly and then refuses new connections. 0: RPC_SERVER_MEMORY_BYTES. */
     size_t max_memory_bytes;
@@ -94,6 +96,8 @@ void rpc_server_close(struct rpc_server *server, uint64_t grace_ms);
 struct rpc_server_counts {
     uint64_t calls_started, calls_active, calls_refused;
     uint64_t client_calls_refused; /* of these, by max_client_calls */
+    uint64_t connections;          /* open now */
+    uint64_t connections_refused;
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     uint64_t lag_ns; /* the longest time that a handler recently kept the call thread busy */
 };

@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "common/rpc/address.h"
+#include "common/rpc/connections.h"
 #include "common/rpc/message.h"
 #include "common/rpc/operation.h"
 #include "common/rpc/server.h"
@@ -74,6 +74,7 @@ struct rpc_server {
     int *ports;                     /* of each address */
     struct address_target *targets; /* of each address */
     size_t n_addresses;
+    struct connections *connections; /* NULL until all addresses are bound */
     size_t max_calls;
     size_t max_client_calls; /* 0: no limit */
     struct rpc_protocol protocol;

@@ -47,8 +47,9 @@ struct endpoint {
     char **addresses;     /* copies */
     struct stat *sockets; /* of each address; st_ino 0: not a Unix socket */
 
-    struct metric *calls_active, *lag_seconds, *certificate_expiry;
-    struct shown_counter calls_refused, client_calls_refused, bytes_in, bytes_out, tokens_unusable;
+    struct metric *calls_active, *connections, *lag_seconds, *certificate_expiry;
+    struct shown_counter calls_refused, client_calls_refused, connections_refused;
+    struct shown_counter bytes_in, bytes_out, tokens_unusable;
 };
 
 /* ---- Metrics ---- */
@@ -68,6 +69,7 @@ static void show_counts(void *arg)
     struct rpc_server_counts counts;
     rpc_server_counts(endpoint->server, &counts);
     metric_set(endpoint->calls_active, (double)counts.calls_active);
+    metric_set(endpoint->connections, (double)counts.connections);
     metric_set(endpoint->lag_seconds, (double)counts.lag_ns * 1e-9);
     /* The server reads a certificate that is replaced; where it cannot be read, the old one counts. */
     if (endpoint->cert && rpc_tls_expiry(endpoint->cert, &endpoint->expires_s, NULL) == STATUS_OK) {
@@ -75,6 +77,7 @@ static void show_counts(void *arg)
     }
     show_counter(&endpoint->calls_refused, counts.calls_refused);
     show_counter(&endpoint->client_calls_refused, counts.client_calls_refused);
+    show_counter(&endpoint->connections_refused, counts.connections_refused);
     show_counter(&endpoint->tokens_unusable,
                  endpoint->tokens ? token_file_failures(endpoint->tokens) : 0);
     show_counter(&endpoint->bytes_in, counts.bytes_in);
@@ -88,6 +91,8 @@ static void make_metrics(struct endpoint *endpoint, const char *prefix)
     char name[128];
     snprintf(name, sizeof name, "%scalls_active", prefix);
     endpoint->calls_active = metric_gauge(name, "Open calls.", NULL);
+    snprintf(name, sizeof name, "%sconnections", prefix);
+    endpoint->connections = metric_gauge(name, "Open connections.", NULL);
     snprintf(name, sizeof name, "%scall_thread_lag_seconds", prefix);
     endpoint->lag_seconds =
         metric_gauge(name, "Longest busy stretch of the call thread, lately.", NULL);
@@ -103,6 +108,9 @@ static void make_metrics(struct endpoint *endpoint, const char *prefix)
     snprintf(name, sizeof name, "%sclient_calls_refused_total", prefix);
     endpoint->client_calls_refused.metric =
         metric_counter(name, "Of these, by max_client_calls.", NULL);
+    snprintf(name, sizeof name, "%sconnections_refused_total", prefix);
+    endpoint->connections_refused.metric = metric_counter(
+        name, "Connections closed by max_connections or max_host_connections.", NULL);
     snprintf(name, sizeof name, "%stokens_unusable_total", prefix);
     endpoint->tokens_unusable.metric = metric_counter(
         name, "Changes of tokens_file that could not be used: the tokens before stay.", NULL);
@@ -210,6 +218,8 @@ static status open_server(struct endpoint *endpoint, const struct endpoint_setti
         .max_message_bytes = settings->max_message_bytes,
         .max_calls = (size_t)options->max_calls,
         .max_client_calls = (size_t)options->max_client_calls,
+        .max_connections = (size_t)options->max_connections,
+        .max_host_connections = (size_t)options->max_host_connections,
         .max_memory_bytes = (size_t)options->max_connection_bytes,
         .idle_ms = (uint64_t)options->idle_connection_seconds * 1000,
     };
@@ -325,6 +335,7 @@ void endpoint_close(struct endpoint *endpoint)
         if (metrics_remove_hook(show_counts, endpoint)) {
             show_counts(endpoint);
             metric_set(endpoint->calls_active, 0);
+            metric_set(endpoint->connections, 0);
         }
         rpc_server_close(endpoint->server, endpoint->grace_ms);
     }

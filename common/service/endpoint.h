@@ -17,6 +17,8 @@ struct endpoint_options {
     char tokens_file[CONFIG_TEXT_SIZE];
     int64_t max_calls;
     int64_t max_client_calls;
+    int64_t max_connections;
+    int64_t max_host_connections;
     int64_t max_connection_bytes;
     int64_t idle_connection_seconds;
     int64_t grace_ms;
@@ -51,6 +53,24 @@ struct endpoint_options {
          65536,                                                                                    \
          NULL,                                                                                     \
          "calls at once of one client (the name of its token, or its host); 0: no limit"},         \
+        {"max_connections",                                                                        \
+         CONFIG_INT,                                                                               \
+         AT(max_connections),                                                                      \
+         "connections",                                                                            \
+         "1024",                                                                                   \
+         1,                                                                                        \
+         65536,                                                                                    \
+         NULL,                                                                                     \
+         "connections at once; more are closed (see also ulimit -n)"},                             \
+        {"max_host_connections",                                                                   \
+         CONFIG_INT,                                                                               \
+         AT(max_host_connections),                                                                 \
+         "connections",                                                                            \
+         "0",                                                                                      \
+         0,                                                                                        \
+         65536,                                                                                    \
+         NULL,                                                                                     \
+         "connections at once from one IP address; 0: no limit"},                                  \
         {"max_connection_bytes",                                                                   \
          CONFIG_INT,                                                                               \
          AT(max_connection_bytes),                                                                 \

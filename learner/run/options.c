@@ -468,6 +468,8 @@ static bool is_own(const char *name)
         "tokens_file",
         "max_calls",
         "max_client_calls",
+        "max_connections",
+        "max_host_connections",
         "max_connection_bytes",
         "idle_connection_seconds",
         "grace_ms",

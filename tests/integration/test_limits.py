@@ -147,6 +147,45 @@ def iter_that_waits():
     yield from ()
 
 
+def is_let_in(address, source="127.0.0.1", held=None):
+    """Whether a server speaks to a peer that only connects; `held` keeps the connection."""
+    peer = socket.create_connection(address, timeout=10, source_address=(source, 0))
+    try:
+        answer = peer.recv(1)
+    except ConnectionResetError:
+        answer = b""
+    if answer and held is not None:
+        held.append(peer)
+    else:
+        peer.close()
+    return bool(answer)
+
+
+def test_connections_beyond_the_limits_are_closed(workspace, wire, tcp_port):
+    server = serve(workspace, tcp_port, max_connections=12, max_host_connections=5)
+    address = ("127.0.0.1", tcp_port)
+
+    def metrics():
+        found = workspace.metrics("replay_server")
+        return found["hindcast_replay_connections"], found["hindcast_replay_connections_refused_total"]
+
+    held = []
+    with channels_to(f"127.0.0.1:{tcp_port}", 1) as (channel,):
+        assert info_code(wire, channel, wait=True) == "OK"
+        assert [is_let_in(address, held=held) for _ in range(6)] == [True] * 4 + [False] * 2
+        assert [is_let_in(address, "127.0.0.2", held) for _ in range(7)] == [True] * 5 + [False] * 2
+        assert [is_let_in(address, "127.0.0.3", held) for _ in range(3)] == [True] * 2 + [False]
+        assert metrics() == (12, 5)
+        assert info_code(wire, channel) == "OK"  # those inside stay
+        assert "turned away by max_host_connections from=127.0.0.2" in server.tail()
+        assert "turned away by max_connections from=127.0.0.3" in server.tail()
+        for peer in held:
+            peer.close()
+        wait_until(lambda: metrics()[0] == 1, "the server to see that they left", alive=server)
+        assert is_let_in(address, "127.0.0.3")
+    server.stop()
+
+
 def test_a_server_survives_running_out_of_descriptors(workspace, wire, tcp_port):
     server = serve(workspace, tcp_port)
     limit = descriptors(server) + 20

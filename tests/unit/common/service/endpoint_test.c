@@ -117,6 +117,8 @@ static void options_are_the_roles_own(void **state)
     assert_int_equal(options.other, 3);
     assert_string_equal(options.endpoint.tokens_file, "");
     assert_int_equal(options.endpoint.max_calls, 1024);
+    assert_int_equal(options.endpoint.max_connections, 1024);
+    assert_int_equal(options.endpoint.max_host_connections, 0);
     assert_int_equal(options.endpoint.max_connection_bytes, 2ll << 30);
     assert_int_equal(options.endpoint.idle_connection_seconds, 300);
     assert_int_equal(options.endpoint.grace_ms, 250);

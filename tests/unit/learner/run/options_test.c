@@ -120,6 +120,8 @@ static void the_digest_is_that_of_0_1_0(void **state)
 {
     (void)state;
     static const char *const later[] = {"max_connection_bytes",
+                                        "max_connections",
+                                        "max_host_connections",
                                         "max_client_calls",
                                         "idle_connection_seconds",
                                         "grace_ms",
