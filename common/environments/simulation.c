@@ -20,6 +20,35 @@ static bool senses_cameras(const mjModel *model)
     return false;
 }
 
+static bool all_zero(const mjtNum *values, mjtSize n)
+{
+    for (mjtSize i = 0; i < n; i++) {
+        if (values[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Turns off the forces and sensors that this model has not: a step would look for them. */
+static void disable_absent(mjModel *model)
+{
+    int *disabled = &model->opt.disableflags;
+    if (all_zero(model->dof_frictionloss, model->nv) &&
+        all_zero(model->tendon_frictionloss, model->ntendon)) {
+        *disabled |= mjDSBL_FRICTIONLOSS;
+    }
+    if (all_zero(model->jnt_stiffness, model->njnt) &&
+        all_zero(model->jnt_stiffnesspoly, model->njnt * mjNPOLY) &&
+        all_zero(model->tendon_stiffness, model->ntendon) &&
+        all_zero(model->tendon_stiffnesspoly, model->ntendon * mjNPOLY) && model->nflex == 0) {
+        *disabled |= mjDSBL_SPRING;
+    }
+    if (model->nsensor == 0) {
+        *disabled |= mjDSBL_SENSOR;
+    }
+}
+
 status simulation_init(struct simulation *simulation, const struct shared_model *shared,
                        unsigned varies, struct err *err)
 {
@@ -41,6 +70,7 @@ status simulation_init(struct simulation *simulation, const struct shared_model 
     if (!senses_cameras(simulation->model)) {
         simulation->stepped.ncam = simulation->stepped.nlight = 0;
     }
+    disable_absent(&simulation->stepped);
     simulation->between = simulation->stepped;
     if (simulation->model->nhistory == 0) {
         simulation->between.opt.disableflags |= mjDSBL_SENSOR;

@@ -9,7 +9,8 @@
  * What nobody reads is not computed. Cameras and lights, which take a small model 2 to 6% of a step,
  * are not placed: who renders calls mj_camlight(model, data) first. A model with a sensor that refers
  * to a camera keeps them. Sensors are evaluated in a control step's last physics step alone, but for
- * models with sensors that keep a history. */
+ * models with sensors that keep a history. Nothing is looked for that a model has not: friction loss,
+ * springs, sensors. */
 #ifndef HINDCAST_ENVIRONMENTS_SIMULATION_H
 #define HINDCAST_ENVIRONMENTS_SIMULATION_H
 
@@ -21,7 +22,7 @@
 struct simulation {
     const mjModel *model;   /* the shared one, or that of `varied` */
     const mjModel *passive; /* the same, actuation disabled: for start states */
-    mjModel stepped;        /* the same arrays, for steps: without cameras and lights, see above */
+    mjModel stepped;        /* the same arrays, for steps: without what is said above */
     mjModel between;        /* and without sensors, for all steps of a control step but the last */
     struct varied_model *varied; /* where start states change parts of the model; else NULL */
     mjData *data;

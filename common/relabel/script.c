@@ -5,7 +5,7 @@
  * limited by the allocator; instructions and time by a hook (see script.h).
  *
  * A Lua error is a longjmp: functions that run below lua_pcall hold no memory or lock of ours.
- * Between two steps the stack has exactly the values of the enum below. */
+ * Between two episodes the stack has exactly the values of the enum below. */
 #include "common/relabel/script.h"
 
 #include <lauxlib.h>
@@ -20,6 +20,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/relabel/observation_table.h"
 
 /* Larger files are refused. */
 #define FILE_BYTES_MAX (1u << 20)
@@ -27,7 +28,7 @@
 #define CHUNK_NAME_SIZE 4096
 #define HOOK_STEPS      10000 /* instructions between two checks of the limits */
 
-/* Positions on the Lua stack while episodes are run. */
+/* Positions on the Lua stack between episodes. */
 enum { AT_FUNCTIONS = 1, AT_NOW, AT_ACTION, AT_AFTER, AT_LAST = AT_AFTER };
 
 /* One interpreter, with its limits and the tasks of its file. */
@@ -38,9 +39,10 @@ struct script {
     const atomic_bool *stop;
     /* Of the call that is running: */
     uint64_t steps;
-    uint64_t started_ns;
+    uint64_t started_ns; /* 0: not known, since the limits have not been checked yet */
     uint64_t digest;
     const struct signature *signature;
+    struct observation_table now, after;
     uint32_t n;
     char tasks[SIGNATURE_TASKS_MAX][SIGNATURE_NAME_SIZE];
 };
@@ -113,24 +115,33 @@ static void check_limits(lua_State *lua, lua_Debug *debug)
     (void)debug;
     struct script *script = script_of(lua);
     script->steps += HOOK_STEPS;
-    if (script->steps >= SCRIPT_STEPS_MAX) {
+    /* The first check may come early in a call, by what calls before have left of HOOK_STEPS. */
+    if (script->steps > SCRIPT_STEPS_MAX) {
         luaL_error(lua, "more than %d instructions in one call", SCRIPT_STEPS_MAX);
     }
     if (is_stopped(script)) {
         luaL_error(lua, "stopped");
     }
-    if (clock_now_ns() - script->started_ns > SCRIPT_SECONDS_MAX * NS_PER_S) {
+    const uint64_t now_ns = clock_now_ns();
+    if (script->started_ns == 0) {
+        script->started_ns = now_ns;
+    }
+    if (now_ns - script->started_ns > SCRIPT_SECONDS_MAX * NS_PER_S) {
         luaL_error(lua, "more than %d seconds in one call", SCRIPT_SECONDS_MAX);
     }
+}
+
+/* A call of foreign code begins, which has the whole of its limits to itself. */
+static void begin_call(struct script *script)
+{
+    script->steps = 0;
+    script->started_ns = 0;
 }
 
 /* pcall within the limits; the error text stays on the stack. */
 static bool call(lua_State *lua, int n_arguments, int n_results)
 {
-    /* Each call has the whole of its limits to itself. */
-    struct script *script = script_of(lua);
-    script->steps = 0;
-    script->started_ns = clock_now_ns();
+    begin_call(script_of(lua));
     lua_sethook(lua, check_limits, LUA_MASKCOUNT, HOOK_STEPS);
     const bool good = lua_pcall(lua, n_arguments, n_results, 0) == LUA_OK;
     lua_sethook(lua, NULL, 0, 0);
@@ -152,12 +163,12 @@ static int hyperbolic_tangent(lua_State *lua)
 
 /* Loads the basic functions and math, without everything that reaches files or modules, evades the
  * limit on instructions (catching errors, finalizers, and loops in C, hence no table and string
- * libraries), or makes results differ between runs. */
+ * libraries), makes results differ between runs, or looks past the metamethods of observations. */
 static int open_libraries(lua_State *lua)
 {
-    static const char *const banned[] = {"dofile", "loadfile",       "load",  "require",
-                                         "print",  "collectgarbage", "pcall", "xpcall",
-                                         "warn",   "setmetatable"};
+    static const char *const banned[] = {
+        "dofile", "loadfile", "load",         "require", "print",  "collectgarbage", "pcall",
+        "xpcall", "warn",     "setmetatable", "next",    "rawget", "rawset"};
     static const char *const banned_math[] = {"random", "randomseed"};
     /* The libraries are opened, and what is banned is set to nil. */
     luaL_requiref(lua, LUA_GNAME, luaopen_base, 1);
@@ -218,13 +229,11 @@ static status list_tasks(struct script *script, const char *path, struct err *er
     return STATUS_OK;
 }
 
-/* Leaves on the stack: the functions in order of name, then tables for now, action and after. They
- * are allocated once and refilled for each step. */
+/* Leaves on the stack: the functions in order of name, then tables for now, action and after. */
 static int lay_out(lua_State *lua)
 {
     /* Called with the table of functions and the script below each other. */
-    const struct script *script = lua_touserdata(lua, -1);
-    const struct signature *signature = script->signature;
+    struct script *script = lua_touserdata(lua, -1);
     lua_pop(lua, 1);
     /* An array of functions is found by number, without a look-up by name in each step. */
     lua_createtable(lua, (int)script->n, 0);
@@ -232,16 +241,9 @@ static int lay_out(lua_State *lua)
         lua_getfield(lua, 1, script->tasks[i]);
         lua_rawseti(lua, -2, (int)i + 1);
     }
-    /* Slices of one number need no table: the number is the field itself. */
-    for (int at = AT_NOW; at <= AT_LAST; at++) {
-        lua_createtable(lua, at == AT_ACTION ? (int)signature->A : 0, 0);
-        for (uint32_t s = 0; at != AT_ACTION && s < signature->n_slices; s++) {
-            if (signature->slices[s].size > 1) {
-                lua_createtable(lua, (int)signature->slices[s].size, 0);
-                lua_setfield(lua, -2, signature->slices[s].name);
-            }
-        }
-    }
+    observation_table_push(lua, &script->now, script->signature);
+    lua_createtable(lua, (int)script->signature->A, 0);
+    observation_table_push(lua, &script->after, script->signature);
     return AT_LAST;
 }
 
@@ -319,110 +321,85 @@ void script_close(struct script *script)
 
 /* ---- running ---- */
 
-/* Fills the array on top of the stack, whose elements count from 1. */
-static void fill_array(lua_State *lua, const float *values, uint32_t n)
+/* Shows row t and the one behind it: there are both observations, the one before the action and the
+ * one after it. */
+static void show_step(lua_State *lua, const float *row, uint32_t W)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        lua_pushnumber(lua, (lua_Number)values[i]);
-        lua_rawseti(lua, -2, (int)i + 1);
+    struct script *script = script_of(lua);
+    observation_table_show(lua, AT_NOW, &script->now, row);
+    observation_table_show(lua, AT_AFTER, &script->after, row + W);
+    const float *action = row + signature_action_at(script->signature);
+    for (uint32_t i = 0; i < script->signature->A; i++) {
+        lua_pushnumber(lua, (lua_Number)action[i]);
+        lua_rawseti(lua, AT_ACTION, (lua_Integer)i + 1);
     }
 }
 
-/* Fills the observation table at stack index `at` from one row. */
-static void fill_observation(lua_State *lua, int at, const struct signature *signature,
-                             const float *row)
+/* Calls function i with all three tables, as the functions before it left them. */
+static float call_function(lua_State *lua, uint32_t i)
 {
-    for (uint32_t s = 0; s < signature->n_slices; s++) {
-        const struct signature_slice *slice = &signature->slices[s];
-        if (slice->size == 1) {
-            lua_pushnumber(lua, (lua_Number)row[0]);
-            lua_setfield(lua, at, slice->name);
-        } else {
-            /* A script may have replaced the array that lay_out put there. */
-            lua_getfield(lua, at, slice->name);
-            if (!lua_istable(lua, -1)) {
-                luaL_error(lua, "a reward function changed %s", slice->name);
-            }
-            fill_array(lua, row, slice->size);
-            lua_pop(lua, 1);
-        }
-        row += slice->size;
-    }
-}
-
-/* What fill_tables needs to know of one step. */
-struct step {
-    const struct signature *signature;
-    const float *row;
-    uint32_t W;
-};
-
-/* A lua_CFunction. Arguments: now, action, after, and a light userdata with the step. */
-static int fill_tables(lua_State *lua)
-{
-    /* Both observations are in the rows: the one before the action, and the one after it. */
-    const struct step *step = lua_touserdata(lua, 4);
-    fill_observation(lua, 1, step->signature, step->row);
-    fill_observation(lua, 3, step->signature, step->row + step->W);
-    /* The action's table is on top now. */
-    lua_settop(lua, 2);
-    fill_array(lua, step->row + signature_action_at(step->signature), step->signature->A);
-    return 0;
-}
-
-/* rewards(n) of step t: fills the tables, then calls each function with all three. */
-static status run_step(struct script *script, struct step *step, size_t t, float *rewards,
-                       struct err *err)
-{
-    lua_State *lua = script->lua;
-    /* Filled below lua_pcall: a script may have left anything in its tables. */
-    lua_pushcfunction(lua, fill_tables);
-    for (int at = AT_NOW; at <= AT_LAST; at++) {
+    begin_call(script_of(lua));
+    lua_rawgeti(lua, AT_FUNCTIONS, (int)i + 1);
+    for (int at = AT_NOW; at <= AT_AFTER; at++) {
         lua_pushvalue(lua, at);
     }
-    lua_pushlightuserdata(lua, step);
-    if (lua_pcall(lua, 4, 0, 0) != LUA_OK) {
-        return err_set(err, STATUS_INVALID, "relabel: row %zu: %s", t, error_text(lua));
+    lua_call(lua, 3, 1);
+    /* Anything but a finite number would end up in the rows, so it is an error here. */
+    const float reward = lua_type(lua, -1) == LUA_TNUMBER ? (float)lua_tonumber(lua, -1) : NAN;
+    if (!isfinite(reward)) {
+        luaL_error(lua, "returns %s, expected a finite number",
+                   lua_type(lua, -1) == LUA_TNUMBER ? "no finite number" : luaL_typename(lua, -1));
     }
-    /* Each function gets the same three tables, as the functions before it left them. */
-    for (uint32_t i = 0; i < script->n; i++) {
-        lua_rawgeti(lua, AT_FUNCTIONS, (int)i + 1);
-        for (int at = AT_NOW; at <= AT_LAST; at++) {
-            lua_pushvalue(lua, at);
+    lua_pop(lua, 1);
+    return reward;
+}
+
+/* An episode on its way, and where it stands: an error leaves it there. */
+struct episode_run {
+    const struct episode *episode;
+    float *rewards;
+    size_t t;
+    uint32_t i; /* the function that is called; script_n: none */
+};
+
+/* A lua_CFunction. Arguments: the tables that lay_out has left, at the same positions, and a light
+ * userdata with the episode_run. One protected call for all steps, since entering it takes as long
+ * as a short function. */
+static int run_steps(lua_State *lua)
+{
+    struct episode_run *run = lua_touserdata(lua, -1);
+    const struct script *script = script_of(lua);
+    const struct episode *episode = run->episode;
+    for (run->t = 0; run->t < episode->T && !is_stopped(script); run->t++) {
+        run->i = script->n;
+        show_step(lua, episode->rows + run->t * episode->W, episode->W);
+        for (run->i = 0; run->i < script->n; run->i++) {
+            run->rewards[run->t * script->n + run->i] = call_function(lua, run->i);
         }
-        if (!call(lua, 3, 1)) {
-            return err_set(err, STATUS_INVALID, "relabel: row %zu, %s: %s", t, script->tasks[i],
-                           error_text(lua));
-        }
-        /* Anything but a finite number would end up in the rows, so it is an error here. */
-        rewards[i] = lua_type(lua, -1) == LUA_TNUMBER ? (float)lua_tonumber(lua, -1) : NAN;
-        if (!isfinite(rewards[i])) {
-            return err_set(
-                err, STATUS_INVALID, "relabel: row %zu, %s: returns %s, expected a finite number",
-                t, script->tasks[i],
-                lua_type(lua, -1) == LUA_TNUMBER ? "no finite number" : luaL_typename(lua, -1));
-        }
-        lua_settop(lua, AT_LAST);
     }
-    return STATUS_OK;
+    return 0;
 }
 
 status script_run(struct script *script, const struct episode *episode, float *rewards,
                   struct err *err)
 {
     ASSERT(episode->W == signature_width(script->signature));
-    status s = STATUS_OK;
-    for (size_t t = 0; t < episode->T && s == STATUS_OK; t++) {
-        if (is_stopped(script)) {
-            s = err_set(err, STATUS_CLOSED, "relabel: stopped");
-            break;
-        }
-        /* Row t and the one behind it. */
-        struct step step = {
-            .signature = script->signature, .row = episode->rows + t * episode->W, .W = episode->W};
-        s = run_step(script, &step, t, rewards + t * script->n, err);
+    lua_State *lua = script->lua;
+    struct episode_run run = {.episode = episode, .rewards = rewards};
+    lua_pushcfunction(lua, run_steps);
+    for (int at = AT_FUNCTIONS; at <= AT_LAST; at++) {
+        lua_pushvalue(lua, at);
     }
-    /* An error may have left its text or arguments on the stack. */
-    lua_settop(script->lua, AT_LAST);
+    lua_pushlightuserdata(lua, &run);
+    status s = STATUS_OK;
+    if (!call(lua, AT_LAST + 1, 0)) {
+        s = run.i < script->n
+                ? err_set(err, STATUS_INVALID, "relabel: row %zu, %s: %s", run.t,
+                          script->tasks[run.i], error_text(lua))
+                : err_set(err, STATUS_INVALID, "relabel: row %zu: %s", run.t, error_text(lua));
+    } else if (run.t < episode->T) {
+        s = err_set(err, STATUS_CLOSED, "relabel: stopped");
+    }
+    lua_settop(lua, AT_LAST); /* without the text of an error */
     return s;
 }

@@ -10,10 +10,11 @@
  *
  * The file returns a table with one function per task. `now` and `after` are the observations
  * before and after the step: one field a slice, an array of numbers, or a number where the slice
- * has size 1; `action` is an array, canonical (-1..1). The function returns a finite number.
+ * has size 1; `action` is an array, canonical (-1..1). Observations are for reading
+ * (observation_table.h). The function returns a finite number.
  *
- * The file is foreign code. It has Lua's basic functions and math (without random, with tanh), but no
- * files, no modules and no loading of code. It has at most SCRIPT_MEMORY_MAX bytes,
+ * The file is foreign code. It has Lua's basic functions (without next, rawget and rawset) and math
+ * (without random, with tanh), but no files, no modules and no loading of code. It has at most SCRIPT_MEMORY_MAX bytes,
  * SCRIPT_STRING_MAX of them for one text (to compare two is a single instruction), and
  * SCRIPT_STEPS_MAX instructions and SCRIPT_SECONDS_MAX seconds per call. One thread. */
 #ifndef HINDCAST_RELABEL_SCRIPT_H

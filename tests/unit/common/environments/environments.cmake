@@ -1,5 +1,5 @@
 # Environments: unit tests, and the control suite against what dm_control recorded.
-foreach(module random_state numpy_sums tolerance varied_model environment control_suite_task sawyer)
+foreach(module random_state numpy_sums tolerance simulation varied_model environment control_suite_task sawyer)
   hindcast_test(${module}_test SOURCES unit/common/environments/${module}_test.c
                 LINK hindcast_environments hindcast_test_base hindcast_test_environments)
 endforeach()

@@ -159,6 +159,54 @@ static void slices_of_size_1_are_numbers(void **state)
     relabel_free(relabel);
 }
 
+/* Each row is seen as it was logged, whatever a function has read, changed or kept before. */
+static void each_step_shows_its_own_observation(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "local kept\n"
+        "return {\n"
+        "  a_spoils = function(now, action, after)\n"
+        "    local first = kept and kept[1] or after.position[1]\n" /* one row old: filled again */
+        "    kept = after.position\n"
+        "    kept[1], kept[2] = -1000, nil\n"
+        "    local _ = now.velocity; now.velocity = 7\n"
+        "    action[1] = -1000\n"
+        "    return first end,\n"
+        "  b_iterates = function(now, action, after)\n"
+        "    local slices, sum = 0, 0\n"
+        "    for name, values in pairs(now) do slices = slices + 1\n"
+        "      if name == 'position' then for _, value in ipairs(values) do sum = sum + value end "
+        "end\n"
+        "    end\n"
+        "    return slices * 100 + sum end,\n"
+        "  c_misses = function(now) return now.nothing == nil and now[1] == nil and\n"
+        "    not getmetatable(now) and 1 or 0 end,\n"
+        "  d_reads = function(now) return now.position[2] + (now.velocity == 7 and 1000 or 0) "
+        "end,\n"
+        "}\n";
+    struct relabel *relabel = make(NULL, NULL, script);
+    struct episode to;
+    const struct signature *made = relabel_signature(relabel);
+    episode_init(&to, signature_width(made));
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(relabel_apply(relabel, &episode, &to, NULL), STATUS_OK);
+        for (size_t t = 0; t < 12; t++) {
+            const float *now = episode.rows + t * episode.W;
+            const float *rewards = to.rows + t * to.W + signature_rewards_at(made) + 3;
+            const double sum = (double)now[0] + (double)now[1] + (double)now[2];
+            /* What was kept has been spoiled, once it is no longer the first row of all. */
+            const bool first = t == 0 && again == 0;
+            assert_true(rewards[0] == (first ? now[episode.W] : -1000.0F));
+            assert_true(rewards[1] == (float)(200 + sum));
+            assert_true(rewards[2] == 1.0F);
+            assert_true(rewards[3] == (float)((double)now[1] + 1000));
+        }
+    }
+    episode_fini(&to);
+    relabel_free(relabel);
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
     (void)state;
@@ -184,6 +232,8 @@ static void what_cannot_be_is_refused(void **state)
         {NULL, "pcall(error)", "global 'pcall'"},
         {NULL, "setmetatable({}, {__gc = function() while true do end end})",
          "global 'setmetatable'"},
+        {NULL, "next({})", "global 'next'"},
+        {NULL, "rawget({}, 1)", "global 'rawget'"},
         {NULL, "math.random()", "field 'random'"},
         {NULL, "string.rep('x', 1e9)", "global 'string'"},
         {NULL, "\x1bLua", "attempt to load a binary chunk"},
@@ -220,7 +270,8 @@ static void failing_functions_name_task_and_row(void **state)
         {"return now.nothing[1]", "row 0, t: "},
         {"n = (n or 0) + 1; if n == 8 then error('eight') end return 0", "row 7, t: "},
         {"while true do end", "row 0, t: "},
-        {"now.position = 3 return 0", "changed position"},
+        {"now.position = 3 return 0", "rewards.lua:1: a reward function changed position"},
+        {"after.sum = 3 return 0", "a reward function changed sum"},
         {"local s = 'x' for i = 1, 40 do s = s .. s end return 0", "not enough memory"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -314,10 +365,10 @@ static void failing_memory_is_reported(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(rewards_are_chosen_by_name),      TEST(a_script_computes_rewards),
-        TEST(slices_of_size_1_are_numbers),    TEST(what_cannot_be_is_refused),
-        TEST(a_running_script_can_be_stopped), TEST(failing_functions_name_task_and_row),
-        TEST(failing_memory_is_reported),
+        TEST(rewards_are_chosen_by_name),          TEST(a_script_computes_rewards),
+        TEST(slices_of_size_1_are_numbers),        TEST(each_step_shows_its_own_observation),
+        TEST(what_cannot_be_is_refused),           TEST(a_running_script_can_be_stopped),
+        TEST(failing_functions_name_task_and_row), TEST(failing_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
