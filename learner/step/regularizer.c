@@ -5,7 +5,8 @@
 
 #include "learner/step/operators.h"
 
-#define HALF_LN_2PIE 1.41893853320467274178 /* 1/2 ln(2 pi e) */
+#define ENTROPY_STD_MAX 1.0                    /* half the range of an action */
+#define HALF_LN_2PIE    1.41893853320467274178 /* 1/2 ln(2 pi e) */
 
 /* Loss of the policy, Eq. 6, with the prior and eta, that of the state's task, held fixed; and the
  * dual loss, with the KL held fixed:
@@ -52,7 +53,9 @@ void regularizer_bc(const struct step *step, struct sums *sums, const struct sta
     }
 }
 
-/* Loss - entropy_cost mean_s sum_i (ln std_i + 1/2 ln(2 pi e)). */
+/* Loss - entropy_cost mean_s sum_i (ln min(std_i, 1) + 1/2 ln(2 pi e)). A wider policy gets no more of
+ * it: most of its actions are clipped, where the critic has no gradient by std, so that nothing
+ * would hold the std back. */
 void regularizer_entropy(const struct step *step, struct sums *sums, const struct states *states,
                          const struct gaussians *policy, const struct gaussians *prior,
                          struct gaussians *gradient)
@@ -62,7 +65,9 @@ void regularizer_entropy(const struct step *step, struct sums *sums, const struc
     const int n = states->S * step->settings->A;
     for (int i = 0; i < n; i++) {
         const double std = (double)policy->std[i];
-        sums->entropy += log(std) + HALF_LN_2PIE;
-        gradient->std[i] -= (float)(cost / std);
+        sums->entropy += log(fmin(std, ENTROPY_STD_MAX)) + HALF_LN_2PIE;
+        if (std < ENTROPY_STD_MAX) {
+            gradient->std[i] -= (float)(cost / std);
+        }
     }
 }

@@ -181,12 +181,31 @@ static void gradients_are_central_differences(void **state)
     }
 }
 
+/* Wider than the range of an action a policy gets no more entropy, nor a reason to become wider. */
+static void entropy_counts_up_to_the_range_of_an_action(void **state)
+{
+    (void)state;
+    const struct settings settings = {.A = 2, .entropy_cost = 0.1};
+    const struct step step = {.settings = &settings};
+    const struct states states = {.S = 1};
+    float mean[2] = {0}, std[2] = {0.5F, 3.0F}, by_mean[2] = {0}, by_std[2] = {0};
+    const struct gaussians policy = {.mean = mean, .std = std};
+    struct gaussians gradient = {.mean = by_mean, .std = by_std};
+    struct sums sums = {0};
+    regularizer_entropy(&step, &sums, &states, &policy, NULL, &gradient);
+    const double of_one = 1.41893853320467274; /* nats, of std 1 */
+    assert_true(fabs(sums.entropy - (2 * of_one + log(0.5))) < 1e-12);
+    assert_true(fabs((double)by_std[0] + 0.1 / 0.5) < 1e-7);
+    assert_true(by_std[1] == 0.0F && by_mean[0] == 0.0F);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(advantages_by_hand),
         cmocka_unit_test(multipliers_and_their_derivatives),
         cmocka_unit_test(gradients_are_central_differences),
+        cmocka_unit_test(entropy_counts_up_to_the_range_of_an_action),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
