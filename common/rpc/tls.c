@@ -77,14 +77,24 @@ status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
 struct server_files {
     struct server_files *next;
     char *ca, *cert, *key; /* NULL: none */
+    pthread_mutex_t lock;  /* guards marks: connections come on any of gRPC's threads */
     struct pem_marks marks;
 };
 
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER; /* guards kept */
 static struct server_files *kept;
 
-/* With every connection; gRPC calls it for one connection of an address at a time. What it cannot use,
- * a certificate beside the key of another for example, it logs, and keeps what it has. */
+/* Have the files changed since this was asked last? */
+static bool have_changed(struct server_files *files, const struct pem_paths *paths)
+{
+    pthread_mutex_lock(&files->lock);
+    const bool changed = pem_marks_take(&files->marks, paths);
+    pthread_mutex_unlock(&files->lock);
+    return changed;
+}
+
+/* With every connection. What gRPC cannot use, a certificate beside the key of another for example, it
+ * logs, and keeps what it has. */
 static grpc_ssl_certificate_config_reload_status fetch(void *arg,
                                                        grpc_ssl_server_certificate_config **config)
 {
@@ -92,7 +102,7 @@ static grpc_ssl_certificate_config_reload_status fetch(void *arg,
     struct err err;
     struct pems pems;
     const struct pem_paths paths = {.ca = files->ca, .cert = files->cert, .key = files->key};
-    if (!pem_marks_take(&files->marks, &paths)) {
+    if (!have_changed(files, &paths)) {
         return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     }
     /* They may be in the middle of being replaced: the next change is noticed again. */
@@ -124,6 +134,7 @@ static struct server_files *keep_files(const struct rpc_tls *tls)
     if (files == NULL) {
         return NULL;
     }
+    pthread_mutex_init(&files->lock, NULL);
     pthread_mutex_lock(&kept_lock);
     files->next = kept;
     kept = files;
