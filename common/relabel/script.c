@@ -321,8 +321,8 @@ void script_close(struct script *script)
 
 /* ---- running ---- */
 
-/* Shows row t and the one behind it: there are both observations, the one before the action and the
- * one after it. */
+/* Shows a step, from its row and the one behind it: there are both observations, the one before the
+ * action and the one after it. */
 static void show_step(lua_State *lua, const float *row, uint32_t W)
 {
     struct script *script = script_of(lua);

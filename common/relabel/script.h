@@ -14,9 +14,10 @@
  * (observation_table.h). The function returns a finite number.
  *
  * The file is foreign code. It has Lua's basic functions (without next, rawget and rawset) and math
- * (without random, with tanh), but no files, no modules and no loading of code. It has at most SCRIPT_MEMORY_MAX bytes,
- * SCRIPT_STRING_MAX of them for one text (to compare two is a single instruction), and
- * SCRIPT_STEPS_MAX instructions and SCRIPT_SECONDS_MAX seconds per call. One thread. */
+ * (without random, with tanh), but no files, no modules and no loading of code. It has at most
+ * SCRIPT_MEMORY_MAX bytes, SCRIPT_STRING_MAX of them for one text (to compare two is a single
+ * instruction), and SCRIPT_STEPS_MAX instructions and SCRIPT_SECONDS_MAX seconds per call. One
+ * thread. */
 #ifndef HINDCAST_RELABEL_SCRIPT_H
 #define HINDCAST_RELABEL_SCRIPT_H
 
