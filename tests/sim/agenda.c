@@ -76,6 +76,15 @@ void agenda_in(uint64_t ns, void (*happen)(void *arg), void *arg)
     agenda_at(now_ns + ns, happen, arg);
 }
 
+void agenda_drop(void (*happen)(void *arg), void (*drop)(void *arg))
+{
+    for (size_t i = 0; i < n; i++) {
+        if (heap[i].happen == happen) {
+            drop(heap[i].arg);
+        }
+    }
+}
+
 uint64_t agenda_next_ns(void)
 {
     return n > 0 ? heap[0].at_ns : AGENDA_NEVER;

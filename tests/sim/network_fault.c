@@ -34,6 +34,7 @@ char *network_text(const char *text)
 
 void network_reset(void)
 {
+    frames_lose_all();
     calls_reset();
     connections_reset();
     servers_reset();

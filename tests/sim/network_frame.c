@@ -40,15 +40,22 @@ static bool end_is_gone(const grpc_call *call)
     return call->is_server ? call->connection->server_gone : call->connection->client_gone;
 }
 
+/* The frame is lost. */
+static void lose(void *arg)
+{
+    struct frame *frame = arg;
+    if (frame->message) {
+        grpc_byte_buffer_destroy(frame->message);
+        frame->message = NULL;
+    }
+}
+
 static void arrive(void *arg)
 {
     struct frame *frame = arg;
     grpc_call *call = frame->to;
     if (call->ended || end_is_gone(call)) {
-        if (frame->message) {
-            grpc_byte_buffer_destroy(frame->message);
-            frame->message = NULL;
-        }
+        lose(frame);
         return;
     }
     network_counts.messages += frame->message != NULL;
@@ -114,6 +121,11 @@ void frames_send_reset(grpc_call *call, grpc_status_code code, const char *text)
     }
 }
 
+void frames_lose_all(void)
+{
+    agenda_drop(arrive, lose);
+}
+
 /* ---- Sending ---- */
 
 void frames_pump_sends(grpc_call *call)
@@ -175,10 +187,7 @@ void frames_close_sends(grpc_call *call)
 void frames_drop_inbox(grpc_call *call)
 {
     for (struct frame *frame = call->inbox; frame; frame = frame->next) {
-        if (frame->message) {
-            grpc_byte_buffer_destroy(frame->message);
-            frame->message = NULL;
-        }
+        lose(frame);
     }
     call->inbox = NULL;
 }

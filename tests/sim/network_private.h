@@ -138,6 +138,7 @@ void frames_close_sends(grpc_call *call); /* what waits to be sent never will be
 /* Gives what is there to the operations that wait for it. */
 void frames_pump_inbox(grpc_call *call);
 void frames_drop_inbox(grpc_call *call);
+void frames_lose_all(void); /* what is on its way when a simulation ends */
 
 /* ---- network_call.c ---- */
 
