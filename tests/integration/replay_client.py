@@ -5,6 +5,8 @@ import queue
 import grpc
 import numpy as np
 
+from processes import wait_until
+
 DEADLINE_S = 30
 MAX_MESSAGE_BYTES = 64 << 20
 
@@ -115,11 +117,21 @@ class Client:
         return last, n, duplicates
 
     def seal(self, writer, n_writers=1, generation=None):
+        """Again while the store is writing, as our writers do."""
         if generation is None:
             generation = next(w.generation for w in self.info().writers if w.writer == writer)
-        return self.stub.Seal(
-            self.wire.replay.SealRequest(table=self.table, writer=writer, generation=generation, n_writers=n_writers),
-            timeout=DEADLINE_S)
+        request = self.wire.replay.SealRequest(table=self.table, writer=writer, generation=generation,
+                                               n_writers=n_writers)
+
+        def answer():
+            try:
+                return self.stub.Seal(request, timeout=DEADLINE_S)
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.ABORTED:
+                    raise
+                return None
+
+        return wait_until(answer, "the store to have written")
 
     def sampler(self, **first):
         return Sampler(self.stub, self.wire, **{"table": self.table, "signature": self.signature, **first})
