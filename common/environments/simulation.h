@@ -10,7 +10,7 @@
  * are not placed: who renders calls mj_camlight(model, data) first. A model with a sensor that refers
  * to a camera keeps them. Sensors are evaluated in a control step's last physics step alone, but for
  * models with sensors that keep a history. Nothing is looked for that a model has not: friction loss,
- * springs, sensors. */
+ * springs, sensors, more than one constraint island. */
 #ifndef HINDCAST_ENVIRONMENTS_SIMULATION_H
 #define HINDCAST_ENVIRONMENTS_SIMULATION_H
 
