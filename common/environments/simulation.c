@@ -20,30 +20,21 @@ static bool senses_cameras(const mjModel *model)
     return false;
 }
 
-static bool all_zero(const mjtNum *values, mjtSize n)
-{
-    for (mjtSize i = 0; i < n; i++) {
-        if (values[i] != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Turns off what this model has not, so that a step need not look for it. One kinematic tree is one
  * constraint island: solving it as one gives the same bits as solving all at once, which takes no
  * copies. */
 static void disable_absent(mjModel *model)
 {
     int *disabled = &model->opt.disableflags;
-    if (all_zero(model->dof_frictionloss, model->nv) &&
-        all_zero(model->tendon_frictionloss, model->ntendon)) {
+    const int njnt = (int)model->njnt, ntendon = (int)model->ntendon;
+    if (mju_isZero(model->dof_frictionloss, (int)model->nv) &&
+        mju_isZero(model->tendon_frictionloss, ntendon)) {
         *disabled |= mjDSBL_FRICTIONLOSS;
     }
-    if (all_zero(model->jnt_stiffness, model->njnt) &&
-        all_zero(model->jnt_stiffnesspoly, model->njnt * mjNPOLY) &&
-        all_zero(model->tendon_stiffness, model->ntendon) &&
-        all_zero(model->tendon_stiffnesspoly, model->ntendon * mjNPOLY) && model->nflex == 0) {
+    if (mju_isZero(model->jnt_stiffness, njnt) &&
+        mju_isZero(model->jnt_stiffnesspoly, njnt * mjNPOLY) &&
+        mju_isZero(model->tendon_stiffness, ntendon) &&
+        mju_isZero(model->tendon_stiffnesspoly, ntendon * mjNPOLY) && model->nflex == 0) {
         *disabled |= mjDSBL_SPRING;
     }
     if (model->nsensor == 0) {

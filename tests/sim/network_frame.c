@@ -175,9 +175,7 @@ void frames_close_sends(grpc_call *call)
     while (call->sends) {
         struct sending *first = call->sends;
         call->sends = first->next;
-        if (first->frame.message) {
-            grpc_byte_buffer_destroy(first->frame.message);
-        }
+        lose(&first->frame);
         batch_end_one(first->batch, false);
     }
 }

@@ -41,6 +41,16 @@ static bool is_let_in(int peer)
     return got == 1;
 }
 
+/* The peer, or -1 where it was turned away. */
+static int if_let_in(int peer)
+{
+    if (is_let_in(peer)) {
+        return peer;
+    }
+    close(peer);
+    return -1;
+}
+
 /* A peer that came from this IP address; -1: it was turned away. */
 static int connect_from(struct rpc_server *server, const char *host)
 {
@@ -52,11 +62,7 @@ static int connect_from(struct rpc_server *server, const char *host)
     assert_true(peer >= 0);
     assert_int_equal(bind(peer, (struct sockaddr *)&own, sizeof own), 0);
     assert_int_equal(connect(peer, (struct sockaddr *)&to, sizeof to), 0);
-    if (is_let_in(peer)) {
-        return peer;
-    }
-    close(peer);
-    return -1;
+    return if_let_in(peer);
 }
 
 /* The same through the Unix socket. */
@@ -67,11 +73,7 @@ static int connect_here(void)
     const int peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(peer >= 0);
     assert_int_equal(connect(peer, (struct sockaddr *)&to, sizeof to), 0);
-    if (is_let_in(peer)) {
-        return peer;
-    }
-    close(peer);
-    return -1;
+    return if_let_in(peer);
 }
 
 static struct rpc_server_counts counts_of(struct rpc_server *server)
