@@ -166,6 +166,14 @@ static status write_others(struct safetensors_writer *writer, const struct state
     return s;
 }
 
+/* How the policy acts: as the algorithm does, or by the best of several samples where it is asked
+ * for. */
+static const char *acting_rule(const struct settings *settings, const struct algorithm *algorithm)
+{
+    const bool gaussian = strcmp(algorithm->act, POLICY_ACT_GAUSSIAN) == 0;
+    return gaussian && settings->act_candidates > 1 ? POLICY_ACT_ARGMAX : algorithm->act;
+}
+
 status state_package(const struct state *state, const struct settings *settings,
                      const char *signature_json, const struct policy_ranges *ranges,
                      const struct state_note *notes, size_t n_notes, void **bytes, size_t *size,
@@ -191,7 +199,7 @@ status state_package(const struct state *state, const struct settings *settings,
     /* Names of the algorithm and of its acting rule, and the hidden layers. */
     snprintf(info.algorithm, sizeof info.algorithm, "%s",
              settings_algorithm_name(settings->algorithm));
-    snprintf(info.acting, sizeof info.acting, "%s", algorithm->act);
+    snprintf(info.acting, sizeof info.acting, "%s", acting_rule(settings, algorithm));
     memcpy(info.widths, settings->widths, sizeof info.widths);
 
     /* The acting network, what it needs beside it, and the metadata; encoded in memory. */

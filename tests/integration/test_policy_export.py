@@ -24,7 +24,11 @@ from processes import BINARIES, ROOT, Workspace, wait_until
 TOLERANCE = 1e-5
 ALGORITHMS = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bm", "abm", "bcq", "bear",
               "crr", "iql", "td3+bc"]
-ACTING = {"bcq": "argmax", "bear": "argmax"}  # the default acting rule; all other algorithms use the mean
+CHOOSING = ["mpo", "abm", "iql"]  # with act_candidates, too
+LEARNERS = {**{name: [f"--algorithm={name}"] for name in ALGORITHMS},
+            **{f"{name}-of-20": [f"--algorithm={name}", "--act_candidates=20"] for name in CHOOSING}}
+# The default acting rule; all others use the mean.
+ACTING = {name: "argmax" for name in ("bcq", "bear", *(f"{name}-of-20" for name in CHOOSING))}
 
 
 def command(*arguments, cwd=None, status=0):
@@ -185,7 +189,7 @@ def test_without_a_signature_there_are_no_physical_actions(tmp_path):
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
-    """{algorithm: path of the last package} of learners that took a few steps on logs with two tasks."""
+    """{name in LEARNERS: path of the last package} of learners that took a few steps on logs with two tasks."""
     workspace = Workspace()
     wire = stubs.make(tmp_path_factory.mktemp("stubs"))
     folder = tmp_path_factory.mktemp("learned")
@@ -200,19 +204,19 @@ def learned(tmp_path_factory):
                      "steps": 40, "publish_every": 40, "target_period": 10, "linger_seconds": 10})
         workspace.serve("replay_server")
         workspace.start("restorer").succeed()
-        for algorithm in ALGORITHMS:
-            run_dir = workspace.folder / algorithm
-            learner = workspace.start("learner", f"--run_dir={run_dir}", f"--algorithm={algorithm}", label=algorithm)
-            wait_until(lambda: (run_dir / "parameters.sock").exists(), f"{algorithm}'s learner", alive=learner)
+        for name, flags in LEARNERS.items():
+            run_dir = workspace.folder / name
+            learner = workspace.start("learner", f"--run_dir={run_dir}", *flags, label=name)
+            wait_until(lambda: (run_dir / "parameters.sock").exists(), f"{name}'s learner", alive=learner)
             with grpc.insecure_channel(f"unix:{run_dir}/parameters.sock") as channel:
                 client = wire.parameters_grpc.ParametersStub(channel)
                 for response in client.Watch(wire.parameters.ParametersRequest(), timeout=60, wait_for_ready=True):
                     if response.modified:
-                        (folder / f"{algorithm}.safetensors").write_bytes(response.package)
+                        (folder / f"{name}.safetensors").write_bytes(response.package)
                 assert response.finished
             learner.succeed()
             # Without an evaluator the learner writes its last policy itself.
-            package = (folder / f"{algorithm}.safetensors").read_bytes()
+            package = (folder / f"{name}.safetensors").read_bytes()
             assert (run_dir / "policy_learner.safetensors").read_bytes() == package
     except BaseException:
         for name, text in workspace.outputs():
@@ -220,29 +224,30 @@ def learned(tmp_path_factory):
         raise
     finally:
         workspace.close()
-    return {algorithm: folder / f"{algorithm}.safetensors" for algorithm in ALGORITHMS}
+    return {name: folder / f"{name}.safetensors" for name in LEARNERS}
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_every_algorithm(learned, tmp_path, algorithm):
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_algorithm(learned, tmp_path, name):
     """Every acting rule that the algorithm's policies support."""
-    policy, taken = learned[algorithm], {}
+    policy, taken = learned[name], {}
+    algorithm = name.removesuffix("-of-20")
     page = command("inspect", policy)
     assert f"{algorithm}, learner step 40" in page and "position 0..7, velocity 8..16" in page
     assert "limits -2..2, -1..3, -1..1" in page and "run, walk" in page and "0.01 s" in page
-    for rule in ("mean", "argmax" if algorithm in ACTING else "sample"):
+    for rule in ("mean", "argmax" if name in ACTING else "sample"):
         command("export", policy, f"--onnx={tmp_path}/{rule}.onnx", f"--acting={rule}")
         session = load(tmp_path / f"{rule}.onnx")
         assert session.get_modelmeta().custom_metadata_map["algorithm"] == algorithm
         taken[rule] = compare(policy, session, tmp_path, f"--acting={rule}")
     first, second = taken.values()
     assert any(np.abs(a - b).max() > 0.01 for a, b in zip(first, second))
-    wrong = "sample" if algorithm in ACTING else "argmax"
+    wrong = "sample" if name in ACTING else "argmax"
     assert f'"{wrong}": expected mean or' in command("export", policy, f"--onnx={tmp_path}/{wrong}.onnx",
                                                      f"--acting={wrong}", status=1)
     command("export", policy, "--onnx=default.onnx", cwd=tmp_path)
     exported = load(tmp_path / "default.onnx").get_modelmeta().custom_metadata_map["acting"]
-    assert exported == ACTING.get(algorithm, "mean")
+    assert exported == ACTING.get(name, "mean")
 
 
 def documented(word):

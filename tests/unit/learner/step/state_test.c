@@ -217,26 +217,36 @@ static void the_package_is_what_acts(void **state)
         double min_std;
         const char *act;
         int candidates;
-        const char *others; /* networks beside `policy/` */
-    } cases[] = {{"mpo", "policy", 0.01, "gaussian", 1, ""},
-                 {"abm+mpo", "policy", 0.01, "gaussian", 1, "prior"},
-                 {"bm", "prior", 0.05, "gaussian", 1, ""},
-                 {"abm", "prior", 0.05, "gaussian", 1, ""},
-                 {"svg", "policy", 0.01, "gaussian", 1, ""},
-                 {"abm+svg", "policy", 0.01, "gaussian", 1, "prior"},
-                 {"bcq", "prior", 0.05, "perturbed_argmax", 100, "critic perturb"},
-                 {"bear", "policy", 0.01, "argmax", 10, "critic prior"},
-                 {"crr", "policy", 0.01, "gaussian", 1, ""},
-                 {"iql", "policy", 0.01, "gaussian", 1, ""},
-                 {"td3+bc", "policy", 0.01, "gaussian", 1, ""}};
+        const char *others;  /* networks beside `policy/` */
+        const char *chooses; /* act_candidates, where it is set */
+    } cases[] = {{"mpo", "policy", 0.01, "gaussian", 1, "", NULL},
+                 {"abm+mpo", "policy", 0.01, "gaussian", 1, "prior", NULL},
+                 {"bm", "prior", 0.05, "gaussian", 1, "", NULL},
+                 {"abm", "prior", 0.05, "gaussian", 1, "", NULL},
+                 {"svg", "policy", 0.01, "gaussian", 1, "", NULL},
+                 {"abm+svg", "policy", 0.01, "gaussian", 1, "prior", NULL},
+                 {"bcq", "prior", 0.05, "perturbed_argmax", 100, "critic perturb", NULL},
+                 {"bear", "policy", 0.01, "argmax", 10, "critic prior", NULL},
+                 {"crr", "policy", 0.01, "gaussian", 1, "", NULL},
+                 {"iql", "policy", 0.01, "gaussian", 1, "", NULL},
+                 {"td3+bc", "policy", 0.01, "gaussian", 1, "", NULL},
+                 {"abm+mpo", "policy", 0.01, "argmax", 20, "critic prior", "20"},
+                 {"abm", "prior", 0.05, "argmax", 20, "critic", "20"},
+                 {"iql", "policy", 0.01, "argmax", 20, "critic", "20"},
+                 {"bear", "policy", 0.01, "argmax", 1, "critic prior", "1"},
+                 {"bcq", "prior", 0.05, "perturbed_argmax", 7, "critic perturb", "7"}};
     static const char *const networks[] = {"prior", "critic", "critic2", "perturb", "value"};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct settings settings = learning_settings(cases[i].algorithm, 1, 1);
+        struct settings settings = learning_settings(cases[i].algorithm, 1, 1);
         struct state *learner;
         struct err err;
         void *bytes;
         size_t size;
         struct policy *policy;
+        if (cases[i].chooses != NULL) {
+            assert_int_equal(
+                settings_set(&settings, "act_candidates", cases[i].chooses, &err), STATUS_OK);
+        }
         assert_int_equal(state_new(&learner, &settings, &err), STATUS_OK);
         const struct state_note note = {"run", "cheetah-run"};
         assert_int_equal(
