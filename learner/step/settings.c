@@ -116,7 +116,8 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
      "bcq, bear: actions that the backup maximizes over (ours)"},
     {"act_candidates", SETTING_INT, AT(act_candidates), "act_candidates", "actions", "0", 1, 1024,
      true, NULL,
-     "sampled actions of which acting takes the one that the critic values most; 0: 100 for bcq, 10 "
+     "sampled actions of which acting takes the one that the critic values most; 0: 100 for bcq, "
+     "10 "
      "for bear, else 1, the mean (ours)"},
     {"perturb_scale", SETTING_REAL, AT(perturb_scale), "perturb_scale", "", "0.05", 0, 2, false,
      NULL, "bcq: largest perturbation of an action (ours)"},

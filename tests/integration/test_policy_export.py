@@ -28,7 +28,7 @@ CHOOSING = ["mpo", "abm", "iql"]  # with act_candidates, too
 LEARNERS = {**{name: [f"--algorithm={name}"] for name in ALGORITHMS},
             **{f"{name}-of-20": [f"--algorithm={name}", "--act_candidates=20"] for name in CHOOSING}}
 # The default acting rule; all others use the mean.
-ACTING = {name: "argmax" for name in ("bcq", "bear", *(f"{name}-of-20" for name in CHOOSING))}
+ACTING = dict.fromkeys(("bcq", "bear", *(f"{name}-of-20" for name in CHOOSING)), "argmax")
 
 
 def command(*arguments, cwd=None, status=0):

@@ -244,8 +244,8 @@ static void the_package_is_what_acts(void **state)
         size_t size;
         struct policy *policy;
         if (cases[i].chooses != NULL) {
-            assert_int_equal(
-                settings_set(&settings, "act_candidates", cases[i].chooses, &err), STATUS_OK);
+            assert_int_equal(settings_set(&settings, "act_candidates", cases[i].chooses, &err),
+                             STATUS_OK);
         }
         assert_int_equal(state_new(&learner, &settings, &err), STATUS_OK);
         const struct state_note note = {"run", "cheetah-run"};
