@@ -10,6 +10,8 @@ import shutil
 import runs
 from plan import DOMAINS, HERE, LOW_SHARE
 
+COLUMNS = ["seed", "file", "episodes", "transitions", "bytes", "xxh64"]
+
 
 def collect(root, domain, seed, episodes, flags):
     """One online run. Returns a sentence if it failed, else None."""
@@ -22,6 +24,13 @@ def returns_of(root, domain, seed):
     """Of the episodes of an online run, in order."""
     with open(root / domain / "online" / f"seed-{seed}" / "logs" / "returns.csv", newline="") as file:
         return [float(row[-1]) for row in list(csv.reader(file))[1:]]
+
+
+def shards_of(root, domain, seed):
+    """Rows (COLUMNS) that tell the logs of an online run from others."""
+    made = root / domain / "online" / f"seed-{seed}" / "logs"
+    shards = json.loads((made / "metadata.json").read_text())["shards"]
+    return [[seed, *(shard[name] for name in COLUMNS[1:])] for shard in shards]
 
 
 def link(made, shards, to):

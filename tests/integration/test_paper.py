@@ -62,9 +62,9 @@ def read_csv(path):
 def test_the_command_goes_on_where_it_was_stopped_and_reports_what_its_runs_made(workspace, monkeypatch):
     monkeypatch.setenv("BUILD", os.path.relpath(BUILD, ROOT))
     made, docs = workspace.folder / "made", workspace.folder / "docs"
-    command = [ROOT / "experiments/paper/run", "--scale=0.005", "--only=cheetah", "--seeds=1", "--data-seeds=1,2",
-               "--figure=6,9", "--nice=0", f"--run-dir={made}", f"--write={docs}", "--", "--learner.widths=16,16",
-               "--evaluator.episodes=3", "--evaluator.window_episodes=1"]
+    command = [ROOT / "experiments/paper/run", "--scale=0.005", "--steps=80", "--only=cheetah", "--seeds=1",
+               "--data-seeds=1,2", "--figure=6,9", "--nice=0", f"--run-dir={made}", f"--write={docs}", "--",
+               "--learner.widths=16,16", "--evaluator.episodes=3", "--evaluator.window_episodes=1"]
     first = workspace.start_command("paper", *command)
     wait_until(lambda: (made / "cheetah/online/seed-1/summary.json").exists(), "the first online run", alive=first)
     first.signal(signal.SIGTERM)
@@ -79,9 +79,13 @@ def test_the_command_goes_on_where_it_was_stopped_and_reports_what_its_runs_made
     assert comments[0].startswith("# experiments/paper/run --scale=0.005") and comments[1].startswith("# commit ")
     assert [(row["quality"], row["algorithm"], row["policy"]) for row in rows] == list(itertools.product(
         ("high", "low"), ("bm", "abm", "bm+mpo", "abm+mpo"), ("best", "last")))
-    assert all(row["episodes"] == "3" and row["steps"] == "100" for row in rows)
+    assert all(row["episodes"] == "3" and row["steps"] == "80" for row in rows)
     _, online = read_csv(docs / "cheetah-online.csv")
     assert [(row["seed"], row["episode"]) for row in online] == [(str(s), str(e + 1)) for s in (1, 2) for e in range(5)]
+    _, shards = read_csv(docs / "cheetah-logs.csv")
+    made_of = json.loads((made / "cheetah/online/seed-2/logs/metadata.json").read_text())["shards"]
+    assert [(row["seed"], row["episodes"]) for row in shards] == [(str(s), "1") for s in (1, 2) for _ in range(5)]
+    assert [row["xxh64"] for row in shards if row["seed"] == "2"] == [shard["xxh64"] for shard in made_of]
     assert len((docs / "cheetah-figure-9.svg").read_text()) > 1000
     page = (docs / "cheetah.md").read_text()
     assert "| high | 10 |" in page and "| low | 2 |" in page and "figure 9: 8 of 8 runs" in page
