@@ -40,7 +40,7 @@ class Run:
     domain: str
     quality: str  # high or low
     algorithm: str
-    variant: str  # "" or what is changed, such as samples=1
+    variant: str  # "" or what is changed, such as samples=1; several are separated by commas
     seed: int
 
     def folder(self, root):
@@ -56,14 +56,13 @@ class Run:
                  f"--learner.publish_every={max(1, steps // 20)}"]
         if self.algorithm in WITH_PRIOR:
             flags.append(f"--learner.eps={domain.prior_eps:g}")
-        if self.variant:
-            flags.append(f"--learner.{self.variant}")
-        return flags
+        return flags + [f"--learner.{change}" for change in filter(None, self.variant.split(","))]
 
 
-# What the paper says makes no difference, or does not vary: f, M, eps, and N. Each on its own, with abm+mpo.
-VARIANTS = ["prior_f=exp", "samples=1", "samples=5", "eps=0.1", "eps=2", "snippet_transitions=1",
-            "snippet_transitions=5"]
+# What the paper says makes no difference, or does not vary: f, M, eps, and N. Each on its own, with abm+mpo, and as many
+# transitions a step whatever N is.
+VARIANTS = ["prior_f=exp", "samples=1", "samples=5", "eps=0.1", "eps=2", "snippet_transitions=1,batch_snippets=256",
+            "snippet_transitions=5,batch_snippets=51"]
 
 
 def runs_of(figure, domain, seeds):
