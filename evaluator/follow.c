@@ -116,6 +116,7 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
     if (s != STATUS_OK) {
         return err_context(err, s, "version %" PRIu64, snapshot->version);
     }
+    policy_limit_candidates(policy, (int)options->candidates);
     /* Until the measurement ends the thread does not look at newer snapshots. */
     s = measurement_take(&measurement, policy, follow->pool, &settings, err);
     /* What the measurement found goes to disk before the status line tells of it. */

@@ -58,6 +58,7 @@ static status make_video(struct environment_pool *pool, const struct experiment 
     }
     status s = policy_file_load(options->policy, &policy, NULL, err);
     if (s == STATUS_OK) {
+        policy_limit_candidates(policy, (int)options->candidates);
         s = video_make(policy, pool->environments[0], options->video, &settings, err);
         policy_free(policy);
     }

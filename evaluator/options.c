@@ -25,6 +25,9 @@ static const struct config_option evaluator_options_table[] = {
      "batch. 0: 8 for each thread, or 1 where a step takes real time; results do not depend on it"},
     {"act", CONFIG_CHOICE, FIELD(act), "", "mean", 0, 0, "mean|sample",
      "act with the policy's mean action, or with a sample of its distribution"},
+    {"candidates", CONFIG_INT, FIELD(candidates), "actions", "1024", 1, 1024, NULL,
+     "a policy that takes the best of several samples chooses from at most so many; 1: it acts by "
+     "its mean"},
     {"min_interval_s", CONFIG_REAL, FIELD(min_interval_s), "s", "5", 0, 1e6, NULL,
      "least time between the starts of two evaluations; versions in between are skipped"},
     {"learner_timeout_s", CONFIG_REAL, FIELD(learner_timeout_s), "s", "0", 0, 1e9, NULL,

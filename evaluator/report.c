@@ -118,7 +118,8 @@ static status describe(cJSON *object, const struct policy *policy,
               cJSON_AddNumberToObject(object, "learner_step", (double)info->learner_step) &&
               cJSON_AddNumberToObject(object, "episodes", (double)settings->options->episodes) &&
               cJSON_AddNumberToObject(object, "seed", (double)experiment->seed) &&
-              cJSON_AddStringToObject(object, "act", settings->options->act);
+              cJSON_AddStringToObject(object, "act", settings->options->act) &&
+              cJSON_AddNumberToObject(object, "candidates", policy_candidates(policy));
     return ok ? STATUS_OK : no_memory(err);
 }
 
@@ -131,6 +132,7 @@ static status fill_policy(cJSON *object, const char *path, const struct report_s
     if (s != STATUS_OK) {
         return s;
     }
+    policy_limit_candidates(policy, (int)settings->options->candidates);
     /* The policy's own results first; the prior's are added to them. */
     s = describe(object, policy, settings, err);
     s = s != STATUS_OK ? s : measure_into(object, policy, true, settings, err);

@@ -115,6 +115,25 @@ def test_returns_depend_on_the_seed_and_not_on_threads(tmp_path):
     assert "prior" in table and "median" in table
 
 
+def test_a_policy_that_chooses_acts_by_fewer_candidates_and_by_its_mean(tmp_path):
+    """--candidates=N is the package with N candidates, and with 1 the package without a critic."""
+    make(tmp_path, "cheetah-run")
+    path, (O, A) = tmp_path / "policy.safetensors", SIZES["cheetah-run"]
+    arrays, notes = policies.load(path)
+    mean, _ = measure(tmp_path, "cheetah-run", "--episodes=2")
+    assert mean["candidates"] == 1
+    arrays |= policies.make(np.random.default_rng(6), O + A, 1, WIDTHS, "critic", ["out"])
+
+    def returns(of, *flags):
+        policies.save(path, arrays, {**notes, "acting": "argmax", "candidates": str(of)})
+        report, _ = measure(tmp_path, "cheetah-run", "--episodes=2", *flags)
+        return report["candidates"], report["tasks"][0]["returns"]
+
+    assert returns(9)[0] == 9 and returns(9) == returns(9, "--candidates=10")
+    assert returns(9, "--candidates=3") == returns(3) != returns(9)
+    assert returns(9, "--candidates=1") == (1, mean["tasks"][0]["returns"])
+
+
 @pytest.mark.parametrize("damage, said", [
     (lambda raw: raw[:-1], "data_offsets"),
     (lambda raw: raw.replace(b"hindcast-policy-1", b"hindcast-policy-9"), "hindcast-policy-9"),
