@@ -12,7 +12,7 @@ struct evaluator_options {
     int64_t threads;
     int64_t environments;       /* open at the same time; 0: as many as suit the threads */
     char act[CONFIG_TEXT_SIZE]; /* "mean" or "sample" */
-    int64_t candidates;         /* of a policy that acts by an argmax, at most; 1: none */
+    int64_t candidates;         /* at most, of a policy that acts by an argmax; 1: its mean */
     double min_interval_s;      /* from the start of one evaluation to the next */
     double learner_timeout_s;
     int64_t patience;    /* evaluations without improvement after which the run ends; 0: never */

@@ -13,23 +13,27 @@ from plan import DOMAINS, HERE, LOW_SHARE
 COLUMNS = ["seed", "file", "episodes", "transitions", "bytes", "xxh64"]
 
 
+def run_of(root, domain, seed):
+    """The folder of an online run; its episodes are in logs/."""
+    return root / domain / "online" / f"seed-{seed}"
+
+
 def collect(root, domain, seed, episodes, flags):
     """One online run. Returns a sentence if it failed, else None."""
-    return runs.up(HERE / "online.yaml", root / domain / "online" / f"seed-{seed}",
+    return runs.up(HERE / "online.yaml", run_of(root, domain, seed),
                    [f"--experiment.environment={DOMAINS[domain].environment}", f"--experiment.seed={seed}",
                     f"--collector.episodes={episodes}", f"--collector.shard_episodes={episodes // LOW_SHARE}", *flags])
 
 
 def returns_of(root, domain, seed):
     """Of the episodes of an online run, in order."""
-    with open(root / domain / "online" / f"seed-{seed}" / "logs" / "returns.csv", newline="") as file:
+    with open(run_of(root, domain, seed) / "logs" / "returns.csv", newline="") as file:
         return [float(row[-1]) for row in list(csv.reader(file))[1:]]
 
 
 def shards_of(root, domain, seed):
     """Rows (COLUMNS) that tell the logs of an online run from others."""
-    made = root / domain / "online" / f"seed-{seed}" / "logs"
-    shards = json.loads((made / "metadata.json").read_text())["shards"]
+    shards = json.loads((run_of(root, domain, seed) / "logs" / "metadata.json").read_text())["shards"]
     return [[seed, *(shard[name] for name in COLUMNS[1:])] for shard in shards]
 
 
@@ -49,7 +53,7 @@ def link(made, shards, to):
 def divide(root, domain, seeds):
     """Makes logs/high and logs/low of a domain out of its online runs."""
     for seed in seeds:
-        made = root / domain / "online" / f"seed-{seed}" / "logs"
+        made = run_of(root, domain, seed) / "logs"
         for quality, shards in (("high", None), ("low", 1)):
             to = root / domain / "logs" / quality / f"seed-{seed}"
             if not to.exists():
