@@ -7,6 +7,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 EPISODES = 1000  # of online learning for each seed, at scale 1 (the paper: 10,000)
 STEPS = 20000  # of offline learning, at scale 1
+BATCH_TRANSITIONS = 256  # of a learner step, whatever a snippet's length is
 LOW_SHARE = 5  # low-quality logs are the first 1/LOW_SHARE of each seed's (the paper's 2,000 of 10,000)
 
 
@@ -17,20 +18,26 @@ class Domain:
     prior_eps: float  # nats: eps of algorithms with a prior, their distance to it
     target_period: int  # steps between target copies
     lr: float
+    snippet_transitions: int  # N
     paper_best_low: int  # return of the best episode of the paper's low-quality logs (its Fig. 2)
 
 
 DOMAINS = {
-    "cheetah": Domain("cheetah-run", 0.2, 100, 3e-4, 718),
-    "hopper": Domain("hopper-hop", 0.4, 50, 1e-3, 159),
-    "walker": Domain("walker-run", 0.6, 25, 3e-4, 435),
-    "quadruped": Domain("quadruped-run", 1.2, 50, 1e-3, 728),
+    "cheetah": Domain("cheetah-run", 0.2, 100, 3e-4, 8, 718),
+    "hopper": Domain("hopper-hop", 0.4, 50, 1e-3, 8, 159),
+    "walker": Domain("walker-run", 0.6, 50, 1e-3, 1, 435),
+    "quadruped": Domain("quadruped-run", 1.2, 50, 1e-3, 8, 728),
 }
 
 PAPER = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bcq", "bear"]
 BASELINES = ["crr", "iql"]  # not in the paper
 PRIORS = ["bm", "abm"]
 WITH_PRIOR = {"bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bear"}  # whose eps is a distance to the prior
+
+
+def snippets_of(transitions):
+    """Settings of snippets so long, and of as many as make up a step."""
+    return [f"snippet_transitions={transitions}", f"batch_snippets={BATCH_TRANSITIONS // transitions}"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +60,17 @@ class Run:
                  f"--restorer.folder={root / self.domain / 'logs' / self.quality}",
                  f"--learner.algorithm={self.algorithm}", f"--learner.steps={steps}",
                  f"--learner.target_period={domain.target_period}", f"--learner.lr={domain.lr:g}",
+                 *(f"--learner.{setting}" for setting in snippets_of(domain.snippet_transitions)),
                  f"--learner.publish_every={max(1, steps // 20)}"]
         if self.algorithm in WITH_PRIOR:
             flags.append(f"--learner.eps={domain.prior_eps:g}")
         return flags + [f"--learner.{change}" for change in filter(None, self.variant.split(","))]
 
 
-# What the paper says makes no difference, or does not vary: f, M, eps, and N. Each on its own, with abm+mpo, and as many
-# transitions a step whatever N is.
-VARIANTS = ["prior_f=exp", "samples=1", "samples=5", "eps=0.1", "eps=2", "snippet_transitions=1,batch_snippets=256",
-            "snippet_transitions=5,batch_snippets=51"]
+def variants_of(domain):
+    """What the paper says makes no difference, or does not vary: f, M, eps, and N. Each on its own, with abm+mpo."""
+    return ["prior_f=exp", "samples=1", "samples=5", "eps=0.1", "eps=2",
+            *(",".join(snippets_of(n)) for n in (1, 5, 8) if n != DOMAINS[domain].snippet_transitions)]
 
 
 def runs_of(figure, domain, seeds):
@@ -76,7 +84,7 @@ def runs_of(figure, domain, seeds):
                 in itertools.product(seeds, ("high", "low"), PRIORS + ["bm+mpo", "abm+mpo"])]
     if figure == "settings":
         return [Run(domain, "high", "abm+mpo", variant, seed)
-                for seed, variant in itertools.product(seeds, ["", *VARIANTS])]
+                for seed, variant in itertools.product(seeds, ["", *variants_of(domain)])]
     return []  # 6: the online runs alone
 
 
