@@ -94,6 +94,7 @@ static status start_pool(struct collector *collector, struct err *err)
         .script = strcmp(options->act, "script") == 0,
         .script_noise = options->noise,
         .n_script_noise = (uint32_t)options->script_noise.n,
+        .noise_correlation = options->noise_correlation,
         .reset_episodes = (uint32_t)options->reset_episodes,
         .advanced = options->advanced,
         .policies = collector->policies,

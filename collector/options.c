@@ -32,6 +32,8 @@ static const struct config_option collector_options_table[] = {
      "act at random in this many first episodes"},
     {"script_noise", CONFIG_TEXTS, FIELD(script_noise), "", "[0]", 0, 0, NULL,
      "standard deviations of the script's AR(1) noise; each episode draws one of them"},
+    {"noise_correlation", CONFIG_REAL, FIELD(noise_correlation), "", "0", 0, 0.999, NULL,
+     "act policy: of the noise that it is sampled with, from a step to the next (AR(1))"},
     {"reset_episodes", CONFIG_INT, FIELD(reset_episodes), "episodes", "1", 1, 1e9, NULL,
      "a new start state every so many episodes; the others go on in the scene that the last one "
      "left"},

@@ -14,6 +14,7 @@ struct collector_options {
     int64_t random_episodes;        /* this many first episodes are acted at random */
     struct config_texts script_noise;
     double noise[CONFIG_LIST_MAX]; /* the same as numbers, by collector_options_finish */
+    double noise_correlation;      /* of the noise that a policy is sampled with */
     int64_t reset_episodes;        /* a new start state every so many episodes of an environment */
     double advanced;               /* probability that it is one further along the task */
     struct config_texts tasks;

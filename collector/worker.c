@@ -387,6 +387,9 @@ status worker_new(struct worker **worker, struct worker_shared *shared, uint32_t
         worker_free(made);
         return s;
     }
+    for (uint32_t i = 0; i < made->n; i++) {
+        actor_correlate(rollout_group_actor(made->group, i), shared->settings.noise_correlation);
+    }
     *worker = made;
     return STATUS_OK;
 }

@@ -31,6 +31,7 @@ struct worker_pool_settings {
     bool script;                   /* by the environment's script, behind the random_episodes */
     const double *script_noise;    /* (n_script_noise) each episode draws one; borrowed */
     uint32_t n_script_noise;       /* >= 1 where `script` */
+    double noise_correlation;      /* actor_correlate */
     uint32_t reset_episodes;       /* a new start state each so many episodes; 0 is 1 */
     double advanced;               /* probability that they are ADVANCED (environment.h) */
     bool wait_for_policy;          /* rather than act at random until there is one */

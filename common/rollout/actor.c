@@ -25,7 +25,9 @@ struct actor {
     actor_script *script;        /* acts by it; NULL: it does not */
     const void *script_arg;
     double noise;                          /* standard deviation of the script's noise */
+    double correlation;                    /* of normals, from step to step */
     bool draws;                            /* acting takes normals */
+    bool has_drawn;                        /* in this episode: `drawn` is of the step before */
     uint32_t n_tasks;                      /* of the policy, or of the environment */
     uint32_t rewards[SIGNATURE_TASKS_MAX]; /* per task, its reward in the environment */
     struct rng rng;
@@ -35,6 +37,8 @@ struct actor {
     double *disturbance;          /* (A) the script's noise */
     float *input;                 /* (I): observation and one-hot task */
     float *normals;               /* (candidates, A) */
+    float *drawn;                 /* (candidates, A) normals of the step before */
+    size_t n_drawn;               /* size of `drawn` */
     float *scratch;               /* policy_scratch() */
 };
 
@@ -72,6 +76,7 @@ void actor_free(struct actor *actor)
         mem_free(actor->disturbance);
         mem_free(actor->input);
         mem_free(actor->normals);
+        mem_free(actor->drawn);
         mem_free(actor->scratch);
         mem_free(actor);
     }
@@ -133,19 +138,28 @@ static status make_buffers(struct actor *actor, const struct policy *policy, str
     size_t n_normals = (size_t)policy_candidates(policy) * actor->signature.A;
     float *input = mem_array((size_t)policy_inputs(policy_info(policy)), sizeof *input);
     float *normals = mem_array(n_normals, sizeof *normals);
+    float *drawn = mem_array(n_normals, sizeof *drawn);
     float *scratch = mem_aligned(policy_scratch(policy, 1) * sizeof *scratch);
-    if (input == NULL || normals == NULL || scratch == NULL) {
+    if (input == NULL || normals == NULL || drawn == NULL || scratch == NULL) {
         mem_free(input);
         mem_free(normals);
+        mem_free(drawn);
         mem_free(scratch);
         return err_set(err, STATUS_NO_MEMORY, "actor: no memory to act with the policy");
     }
-    /* All were made: only now may the old ones go. */
+    /* All were made: only now may the old ones go. Noise goes on across a newer policy. */
+    actor->has_drawn = actor->has_drawn && n_normals == actor->n_drawn;
+    if (actor->has_drawn) {
+        memcpy(drawn, actor->drawn, n_normals * sizeof *drawn);
+    }
     mem_free(actor->input);
     mem_free(actor->normals);
+    mem_free(actor->drawn);
     mem_free(actor->scratch);
     actor->input = input;
     actor->normals = normals;
+    actor->drawn = drawn;
+    actor->n_drawn = n_normals;
     actor->scratch = scratch;
     return STATUS_OK;
 }
@@ -214,6 +228,12 @@ void actor_use_script(struct actor *actor, actor_script *script, const void *arg
     actor->noise = noise;
 }
 
+void actor_correlate(struct actor *actor, double correlation)
+{
+    ASSERT(correlation >= 0.0 && correlation < 1.0);
+    actor->correlation = correlation;
+}
+
 uint32_t actor_tasks(const struct actor *actor)
 {
     return actor->n_tasks;
@@ -230,6 +250,7 @@ void actor_start(struct actor *actor, const struct rng *rng, uint32_t task)
     ASSERT(task < actor->n_tasks);
     actor->rng = *rng;
     actor->task = task;
+    actor->has_drawn = false;
     episode_window_begin(&actor->window);
     for (uint32_t i = 0; actor->script != NULL && i < actor->signature.A; i++) {
         actor->disturbance[i] = actor->noise * rng_normal(&actor->rng);
@@ -247,6 +268,22 @@ static void act_by_script(struct actor *actor, float *action, const float *obser
                                 sqrt(1.0 - NOISE_CORRELATION * NOISE_CORRELATION) * actor->noise *
                                     rng_normal(&actor->rng);
     }
+}
+
+/* Draws normals(candidates, A) of a step. Their number is fixed, so that a stream is reproducible. */
+static void draw_normals(struct actor *actor, float *normals)
+{
+    const double kept = actor->has_drawn ? actor->correlation : 0.0;
+    const double fresh = sqrt(1.0 - kept * kept);
+    for (size_t i = 0; i < actor->n_drawn; i++) {
+        /* Without correlation these are the bits that were drawn. */
+        double normal = fresh * rng_normal(&actor->rng);
+        if (kept > 0.0) {
+            normal += kept * (double)actor->drawn[i];
+        }
+        normals[i] = actor->drawn[i] = (float)normal;
+    }
+    actor->has_drawn = true;
 }
 
 const struct policy *actor_policy(const struct actor *actor)
@@ -273,12 +310,8 @@ void actor_prepare(struct actor *actor, float *input, float *normals, const floa
         memset(input + O, 0, actor->n_tasks * sizeof *input);
         input[O + actor->task] = 1.0f;
     }
-    /* The number of draws is fixed per step, so that a stream is reproducible. */
     if (actor->draws) {
-        size_t n = (size_t)policy_candidates(actor->policy) * actor->signature.A;
-        for (size_t i = 0; i < n; i++) {
-            normals[i] = (float)rng_normal(&actor->rng);
-        }
+        draw_normals(actor, normals);
     }
 }
 

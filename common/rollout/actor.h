@@ -47,6 +47,14 @@ typedef void actor_script(const void *arg, uint32_t task, const float *observati
  * so that its standard deviation is `noise` (>= 0); the sum is clipped. Ours. Not within an episode. */
 void actor_use_script(struct actor *actor, actor_script *script, const void *arg, double noise);
 
+/* From the next step on, the normals n_t with which a policy is sampled are AR(1) within an episode:
+ *
+ *     n_t = correlation n_(t-1) + sqrt(1 - correlation^2) e_t,   e_t and n_0 standard normal
+ *
+ * so that actions vary slowly, and each by itself as much as before. 0 <= correlation < 1; 0 until it
+ * is called. Ours. */
+void actor_correlate(struct actor *actor, double correlation);
+
 /* Number of tasks that this actor can pursue: the policy's, or, at random, the environment's; at least
  * 1, since an environment without rewards has one unnamed task, 0. */
 uint32_t actor_tasks(const struct actor *actor);

@@ -22,6 +22,7 @@ def collect(root, domain, seed, episodes, flags):
     """One online run. Returns a sentence if it failed, else None."""
     return runs.up(HERE / "online.yaml", run_of(root, domain, seed),
                    [f"--experiment.environment={DOMAINS[domain].environment}", f"--experiment.seed={seed}",
+                    f"--collector.noise_correlation={DOMAINS[domain].noise_correlation:g}",
                     f"--collector.episodes={episodes}", f"--collector.shard_episodes={episodes // LOW_SHARE}", *flags])
 
 

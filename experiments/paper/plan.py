@@ -19,14 +19,15 @@ class Domain:
     target_period: int  # steps between target copies
     lr: float
     snippet_transitions: int  # N
+    noise_correlation: float  # of exploration, online
     paper_best_low: int  # return of the best episode of the paper's low-quality logs (its Fig. 2)
 
 
 DOMAINS = {
-    "cheetah": Domain("cheetah-run", 0.2, 100, 3e-4, 8, 718),
-    "hopper": Domain("hopper-hop", 0.4, 50, 1e-3, 8, 159),
-    "walker": Domain("walker-run", 0.6, 50, 1e-3, 1, 435),
-    "quadruped": Domain("quadruped-run", 1.2, 50, 1e-3, 8, 728),
+    "cheetah": Domain("cheetah-run", 0.2, 100, 3e-4, 8, 0, 718),
+    "hopper": Domain("hopper-hop", 0.4, 50, 1e-3, 8, 0.9, 159),
+    "walker": Domain("walker-run", 0.6, 50, 1e-3, 1, 0, 435),
+    "quadruped": Domain("quadruped-run", 1.2, 50, 1e-3, 8, 0, 728),
 }
 
 PAPER = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bcq", "bear"]

@@ -151,6 +151,17 @@ def sawyer_policy(workspace, path, tasks):
     return arrays
 
 
+def distances_to_mean(workspace, arrays, tasks):
+    """Of each episode's actions to what the policy's mean is there."""
+    names = {line["episode"]: line["task"] for line in returns(workspace)}
+    distances = []
+    for sequence, observations, actions, _ in logged(workspace):
+        task = np.eye(len(tasks))[tasks.index(names[str(sequence)])]
+        inputs = np.concatenate([observations[:-1], np.tile(task, (len(actions), 1))], axis=1)
+        distances.append(actions - policies.mean_action(arrays, inputs))
+    return distances
+
+
 def test_a_saved_policy_acts_without_a_learner(workspace, tmp_path):
     """By samples of its distribution, for several tasks; the log is the same in one environment and in five."""
     arrays = sawyer_policy(workspace, tmp_path / "policy.safetensors", ["stack", "reach"])
@@ -171,14 +182,27 @@ def test_a_saved_policy_acts_without_a_learner(workspace, tmp_path):
         for part in range(1, 4):
             assert (one[part].view(np.uint32) == other[part].view(np.uint32)).all()
     # Actions scatter about the policy's mean by its std.
-    names = {line["episode"]: line["task"] for line in lines}
-    distances = []
-    for sequence, observations, actions, _ in logs[0]:
-        task = np.eye(2)[["stack", "reach"].index(names[str(sequence)])]
-        inputs = np.concatenate([observations[:-1], np.tile(task, (len(actions), 1))], axis=1)
-        distances.append(actions - policies.mean_action(arrays, inputs))
-    spread = np.std(np.concatenate(distances))
+    spread = np.std(np.concatenate(distances_to_mean(workspace, arrays, ["stack", "reach"])))
     assert 0.05 < spread < 0.5, spread
+
+
+def test_noise_may_be_correlated_from_step_to_step(workspace, tmp_path):
+    """noise_correlation: actions change slowly, each scatters as widely as without it."""
+    arrays = sawyer_policy(workspace, tmp_path / "policy.safetensors", ["stack", "reach"])
+    spreads = []
+    for asked in (0, 0.8):
+        workspace.run_dir = workspace.folder / str(asked)
+        workspace.configure(experiment={"environment": "sawyer-stack", "seed": 4},
+                            collector={"policy": str(tmp_path / "policy.safetensors"), "episodes": 12,
+                                       "noise_correlation": asked})
+        workspace.start("collector", label=str(asked)).succeed()
+        episodes = distances_to_mean(workspace, arrays, ["stack", "reach"])
+        before, after = (np.concatenate([part[cut] for part in episodes])
+                         for cut in (slice(None, -1), slice(1, None)))
+        correlations = [np.corrcoef(before[:, i], after[:, i])[0, 1] for i in range(after.shape[1])]
+        assert abs(np.mean(correlations) - asked) < 0.15, correlations  # actions are clipped, which shifts it
+        spreads.append(np.std(after))
+    assert abs(spreads[1] / spreads[0] - 1) < 0.1, spreads
 
 
 def test_a_saved_policy_that_does_not_fit_is_refused(workspace, tmp_path):

@@ -133,6 +133,50 @@ static void actor_acts_as_the_policy_does(void **state)
     policy_free(policy);
 }
 
+/* Each normal is standard, and those of two steps have the correlation that was asked for; also across a
+ * newer policy, and not across episodes. */
+static void correlated_noise_has_its_moments(void **state)
+{
+    (void)state;
+    enum { STEPS = 20000 };
+    const double correlation = 0.9;
+    struct policy *policy = policies_make(&signature, 2);
+    struct policy *newer = policies_make(&signature, 3);
+    struct actor *actor = make_actor(policy, true);
+    float observation[SIGNATURE_OBSERVATION_MAX] = {0};
+    float input[SIGNATURE_OBSERVATION_MAX], z[SIGNATURE_ACTIONS_MAX];
+    struct rng rng;
+    struct err err;
+    double squares = 0, products = 0, before = 0;
+    actor_correlate(actor, correlation);
+    rng_init(&rng, 9, "test", 0);
+    actor_start(actor, &rng, 0);
+    for (int step = 0; step < STEPS; step++) {
+        if (step % 2 == 1) {
+            assert_int_equal(actor_use(actor, step % 4 == 1 ? newer : policy, true, &err),
+                             STATUS_OK);
+        }
+        actor_prepare(actor, input, z, observation);
+        squares += (double)z[0] * (double)z[0];
+        products += before * (double)z[0];
+        before = (double)z[0];
+    }
+    /* (1 + c^2) / (1 - c^2) draws count as one; five standard deviations. */
+    const double counted =
+        STEPS * (1 - correlation * correlation) / (1 + correlation * correlation);
+    assert_true(fabs(squares / STEPS - 1) < 5 * sqrt(2 / counted));
+    assert_true(fabs(products / squares - correlation) <
+                5 * sqrt((1 - correlation * correlation) / STEPS));
+    /* The first draw of an episode is that of its stream alone. */
+    struct rng copy = rng;
+    actor_start(actor, &rng, 0);
+    actor_prepare(actor, input, z, observation);
+    assert_true(z[0] == (float)rng_normal(&copy));
+    actor_free(actor);
+    policy_free(policy);
+    policy_free(newer);
+}
+
 /* An argmax over candidates draws them also where the mean action is asked for. */
 static void an_argmax_gets_its_candidates(void **state)
 {
@@ -408,6 +452,7 @@ int main(void)
         cmocka_unit_test(an_episode_is_a_function_of_its_stream),
         cmocka_unit_test(random_actions_fill_the_range),
         cmocka_unit_test(actor_acts_as_the_policy_does),
+        cmocka_unit_test(correlated_noise_has_its_moments),
         cmocka_unit_test(an_argmax_gets_its_candidates),
         cmocka_unit_test(tasks_are_found_by_name),
         cmocka_unit_test(a_policy_for_another_environment_is_refused),
