@@ -222,6 +222,11 @@ status collector_options_finish(struct collector_options *options,
         return err_set(err, STATUS_INVALID, "collector.policy: needs collector.act policy, not %s",
                        options->act);
     }
+    if (options->noise_correlation > 0.0 && strcmp(options->act, "policy") != 0) {
+        return err_set(err, STATUS_INVALID,
+                       "collector.noise_correlation %g: needs collector.act policy, not %s",
+                       options->noise_correlation, options->act);
+    }
     status s = parse_noise(options, err);
     s = s != STATUS_OK ? s : check_environment(options, experiment, environment, err);
     s = s != STATUS_OK ? s : check_support(options, environment, err);

@@ -99,6 +99,9 @@ static void scripts_and_starts_are_for_environments_that_have_them(void **state)
     refused("collector.advanced 0.5");
     set("sawyer-stack", 1);
     strcpy(options.act, "script");
+    options.noise_correlation = 0.9;
+    refused("collector.noise_correlation 0.9: needs collector.act policy");
+    options.noise_correlation = 0;
     options.reset_episodes = 20;
     options.advanced = 0.5;
     options.script_noise.n = 2;
