@@ -27,7 +27,7 @@ struct actor {
     double noise;                          /* standard deviation of the script's noise */
     double correlation;                    /* of normals, from step to step */
     bool draws;                            /* acting takes normals */
-    bool has_drawn;                        /* in this episode: `drawn` is of the step before */
+    bool has_drawn;                        /* `normals` are of this episode */
     uint32_t n_tasks;                      /* of the policy, or of the environment */
     uint32_t rewards[SIGNATURE_TASKS_MAX]; /* per task, its reward in the environment */
     struct rng rng;
@@ -36,10 +36,9 @@ struct actor {
     float *action;                /* (A) of the step before */
     double *disturbance;          /* (A) the script's noise */
     float *input;                 /* (I): observation and one-hot task */
-    float *normals;               /* (candidates, A) */
-    float *drawn;                 /* (candidates, A) normals of the step before */
-    size_t n_drawn;               /* size of `drawn` */
-    float *scratch;               /* policy_scratch() */
+    float *normals;               /* (candidates, A), of the last step */
+    size_t n_normals;
+    float *scratch; /* policy_scratch() */
 };
 
 status actor_new(struct actor **actor, const struct signature *signature, struct err *err)
@@ -76,7 +75,6 @@ void actor_free(struct actor *actor)
         mem_free(actor->disturbance);
         mem_free(actor->input);
         mem_free(actor->normals);
-        mem_free(actor->drawn);
         mem_free(actor->scratch);
         mem_free(actor);
     }
@@ -138,28 +136,24 @@ static status make_buffers(struct actor *actor, const struct policy *policy, str
     size_t n_normals = (size_t)policy_candidates(policy) * actor->signature.A;
     float *input = mem_array((size_t)policy_inputs(policy_info(policy)), sizeof *input);
     float *normals = mem_array(n_normals, sizeof *normals);
-    float *drawn = mem_array(n_normals, sizeof *drawn);
     float *scratch = mem_aligned(policy_scratch(policy, 1) * sizeof *scratch);
-    if (input == NULL || normals == NULL || drawn == NULL || scratch == NULL) {
+    if (input == NULL || normals == NULL || scratch == NULL) {
         mem_free(input);
         mem_free(normals);
-        mem_free(drawn);
         mem_free(scratch);
         return err_set(err, STATUS_NO_MEMORY, "actor: no memory to act with the policy");
     }
     /* All were made: only now may the old ones go. Noise goes on across a newer policy. */
-    actor->has_drawn = actor->has_drawn && n_normals == actor->n_drawn;
+    actor->has_drawn = actor->has_drawn && n_normals == actor->n_normals;
     if (actor->has_drawn) {
-        memcpy(drawn, actor->drawn, n_normals * sizeof *drawn);
+        memcpy(normals, actor->normals, n_normals * sizeof *normals);
     }
     mem_free(actor->input);
     mem_free(actor->normals);
-    mem_free(actor->drawn);
     mem_free(actor->scratch);
     actor->input = input;
     actor->normals = normals;
-    actor->drawn = drawn;
-    actor->n_drawn = n_normals;
+    actor->n_normals = n_normals;
     actor->scratch = scratch;
     return STATUS_OK;
 }
@@ -257,6 +251,12 @@ void actor_start(struct actor *actor, const struct rng *rng, uint32_t task)
     }
 }
 
+/* What follows `before` in AR(1) noise of this correlation and standard deviation. */
+static double next_noise(struct rng *rng, double before, double correlation, double std)
+{
+    return correlation * before + sqrt(1.0 - correlation * correlation) * std * rng_normal(rng);
+}
+
 /* The script's action with its noise, which is drawn also where it is 0. */
 static void act_by_script(struct actor *actor, float *action, const float *observation)
 {
@@ -264,24 +264,19 @@ static void act_by_script(struct actor *actor, float *action, const float *obser
     for (uint32_t i = 0; i < actor->signature.A; i++) {
         double disturbed = (double)action[i] + actor->disturbance[i];
         action[i] = (float)fmin(fmax(disturbed, -1.0), 1.0);
-        actor->disturbance[i] = NOISE_CORRELATION * actor->disturbance[i] +
-                                sqrt(1.0 - NOISE_CORRELATION * NOISE_CORRELATION) * actor->noise *
-                                    rng_normal(&actor->rng);
+        actor->disturbance[i] =
+            next_noise(&actor->rng, actor->disturbance[i], NOISE_CORRELATION, actor->noise);
     }
 }
 
 /* Draws normals(candidates, A) of a step. Their number is fixed, so that a stream is reproducible. */
 static void draw_normals(struct actor *actor, float *normals)
 {
-    const double kept = actor->has_drawn ? actor->correlation : 0.0;
-    const double fresh = sqrt(1.0 - kept * kept);
-    for (size_t i = 0; i < actor->n_drawn; i++) {
-        /* Without correlation these are the bits that were drawn. */
-        double normal = fresh * rng_normal(&actor->rng);
-        if (kept > 0.0) {
-            normal += kept * (double)actor->drawn[i];
-        }
-        normals[i] = actor->drawn[i] = (float)normal;
+    const double correlation = actor->has_drawn ? actor->correlation : 0.0;
+    for (size_t i = 0; i < actor->n_normals; i++) {
+        actor->normals[i] =
+            (float)next_noise(&actor->rng, (double)actor->normals[i], correlation, 1.0);
+        normals[i] = actor->normals[i];
     }
     actor->has_drawn = true;
 }
