@@ -24,7 +24,7 @@ class Domain:
 
 
 DOMAINS = {
-    "cheetah": Domain("cheetah-run", 0.2, 100, 3e-4, 8, 0, 718),
+    "cheetah": Domain("cheetah-run", 0.2, 50, 1e-3, 1, 0, 718),
     "hopper": Domain("hopper-hop", 0.4, 25, 1e-3, 1, 0.9, 159),
     "walker": Domain("walker-run", 0.6, 50, 1e-3, 1, 0, 435),
     "quadruped": Domain("quadruped-run", 1.2, 50, 1e-3, 8, 0, 728),
