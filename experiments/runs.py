@@ -17,6 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("BUILD", "build")
 ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM"]  # SIGTERM from the kernel when the thread that started it has ended
 
+WITH_PRIOR = {"bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bear"}  # algorithms whose eps is a distance to the prior
+
 running = set()  # processes, to be asked to stop with us
 stopping = threading.Event()
 

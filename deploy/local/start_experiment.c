@@ -1,9 +1,10 @@
 /* Writes an experiment file line by line: an option, its value, and the reason.
  *
  * What does not depend on the logs are the settings of the quick start, which were swept for short
- * runs on two cores. What does: the discount, the length of snippets, the number of steps, and the
- * scale of rewards. What the logs cannot tell, such as what an end of an episode means, is a
- * question: it stands above the experiment as a comment, and goes to the caller's `questions`. */
+ * runs on two cores. What does: the discount, the reach of the policy around the prior, the number
+ * of steps, and the scale of rewards. What the logs cannot tell, such as what an end of an episode
+ * means, is a question: it stands above the experiment as a comment, and goes to the caller's
+ * `questions`. */
 #include "deploy/local/start_experiment.h"
 
 #include <inttypes.h>
@@ -27,9 +28,8 @@
 #define PASSES    20.0
 #define STEPS_MIN 12000.0
 #define STEPS_MAX 200000.0
-/* The quick start's batch. */
-#define BATCH_SNIPPETS      32
-#define SNIPPET_TRANSITIONS 8
+/* Snippets of one transition: so many episodes in a step (docs/maths.md, section 8). */
+#define BATCH_SNIPPETS 256
 /* Rewards of a size within these need no scale; the learner warns beyond a wider range. */
 #define REWARD_SIZE_MIN 0.1
 #define REWARD_SIZE_MAX 10.0
@@ -63,10 +63,8 @@ struct start_settings start_settings(double T_mean, uint64_t transitions, uint32
     struct start_settings settings = {.reward_scale = 1};
     settings.eps = rounded(bounded(EPS_PER_DIMENSION * (double)A, EPS_PER_DIMENSION, EPS_MAX), 2);
     settings.horizon = (uint32_t)rounded(bounded(T_mean, HORIZON_MIN, HORIZON_MAX), 2);
-    /* A snippet longer than half an episode would hardly ever be full. */
-    settings.snippet_transitions = (uint32_t)bounded(T_mean / 2, 1, SNIPPET_TRANSITIONS);
-    const double batch = (double)BATCH_SNIPPETS * settings.snippet_transitions;
-    const double steps = bounded(PASSES * (double)transitions / batch, STEPS_MIN, STEPS_MAX);
+    const double steps =
+        bounded(PASSES * (double)transitions / BATCH_SNIPPETS, STEPS_MIN, STEPS_MAX);
     settings.steps = (uint64_t)(ceil(steps / 1000) * 1000);
     if (reward_size > 0 && (reward_size < REWARD_SIZE_MIN || reward_size > REWARD_SIZE_MAX)) {
         settings.reward_scale = rounded(1 / reward_size, 1);
@@ -204,17 +202,16 @@ static void write_learner(const struct start_inputs *inputs, const struct datase
             settings->reward_scale,
             settings->reward_scale == 1 ? "rewards are of a usual size"
                                         : "brings the rewards to a size of about 1");
+    fprintf(out,
+            "  batch_snippets: %d          # single transitions: a step sees many episodes\n"
+            "  snippet_transitions: 1\n",
+            BATCH_SNIPPETS);
     fprintf(
         out,
-        "  batch_snippets: %d           # the quick start's, for two cores\n"
-        "  snippet_transitions: %-2u      # N: how far a snippet tells what its actions led to\n",
-        BATCH_SNIPPETS, settings->snippet_transitions);
-    fprintf(
-        out,
-        "  samples: 10                  # the quick start's, as are the next two\n"
+        "  samples: 10                  # the quick start's, as are the next three\n"
         "  target_period: 25            # a short run has few target copies\n"
+        "  lr: 1e-3\n"
         "  init_eta: 1\n"
-        "  lr: 3e-4                     # with 1e-3 a prior of few data may diverge\n"
         "  eps: %-6.3g                  # reach of the policy around the prior, 0.1 nats for each "
         "action dimension\n"
         "  init_std: 0.2                # the policy begins about as noisy as logs are\n"
@@ -228,9 +225,7 @@ static void write_learner(const struct start_inputs *inputs, const struct datase
             "  steps: %-7" PRIu64 "               # %.0f draws of each of the %" PRIu64
             " transitions, and at least %.0f steps\n"
             "  publish_every: 500\n",
-            settings->steps,
-            (double)settings->steps * BATCH_SNIPPETS * settings->snippet_transitions /
-                (double)totals->transitions,
+            settings->steps, (double)settings->steps * BATCH_SNIPPETS / (double)totals->transitions,
             totals->transitions, STEPS_MIN);
     if (inputs->signature->K > 1) {
         fprintf(out, "  tasks: all                   # each snippet trains all %u rewards\n",

@@ -26,7 +26,6 @@ status start_experiment(const struct start_inputs *inputs, FILE *out, FILE *ques
 
 struct start_settings {
     uint32_t horizon; /* steps that count: 1 / (1 - gamma) */
-    uint32_t snippet_transitions;
     uint64_t steps;
     double eps;
     double reward_scale;

@@ -3,6 +3,8 @@ import dataclasses
 import itertools
 import pathlib
 
+import runs
+
 HERE = pathlib.Path(__file__).resolve().parent
 
 EPISODES = 1000  # of online learning for each seed, at scale 1 (the paper: 10,000)
@@ -33,7 +35,6 @@ DOMAINS = {
 PAPER = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bcq", "bear"]
 BASELINES = ["crr", "iql"]  # not in the paper
 PRIORS = ["bm", "abm"]
-WITH_PRIOR = {"bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bear"}  # whose eps is a distance to the prior
 
 
 def snippets_of(transitions):
@@ -63,7 +64,7 @@ class Run:
                  f"--learner.target_period={domain.target_period}", f"--learner.lr={domain.lr:g}",
                  *(f"--learner.{setting}" for setting in snippets_of(domain.snippet_transitions)),
                  f"--learner.publish_every={max(1, steps // 20)}"]
-        if self.algorithm in WITH_PRIOR:
+        if self.algorithm in runs.WITH_PRIOR:
             flags.append(f"--learner.eps={domain.prior_eps:g}")
         return flags + [f"--learner.{change}" for change in filter(None, self.variant.split(","))]
 
