@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("BUILD", "build")
@@ -30,6 +31,12 @@ def arguments_of(parser):
     options = parser.parse_args(given[:cut])
     options.flags = given[cut + 1 :]
     return options
+
+
+def say(text):
+    """A line with the time. At once and whole, whatever other threads say."""
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
 
 
 def run(command, output):
