@@ -470,10 +470,9 @@ static void what_was_deleted_is_not_sent_to_a_sealed_table(void **state)
     assert_int_equal(counts.duplicates, left + 1);
     assert_int_equal(episodes_at(world, 0), left);
     assert_int_equal(episodes_at(world, 1), N - 1 - left);
-    /* What it has never had is refused as before. */
-    assert_int_equal(replay_world_insert(world, writer, N, 10, &err), STATUS_OK);
+    /* What it has never had is refused as before. An insert may already tell of its own refusal. */
     status s = STATUS_OK;
-    for (uint32_t k = N + 1; s == STATUS_OK && k < N + 20; k++) {
+    for (uint32_t k = N; s == STATUS_OK && k < N + 20; k++) {
         s = replay_world_insert(world, writer, k, 10, &err);
         s = s == STATUS_OK ? replay_writer_flush(writer, 10000, &err) : s;
     }
