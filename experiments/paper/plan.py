@@ -19,17 +19,16 @@ class Domain:
     # Ours, the same for all algorithms of a domain (docs/paper.md):
     prior_eps: float  # nats: eps of algorithms with a prior, their distance to it
     target_period: int  # steps between target copies
-    lr: float
     snippet_transitions: int  # N
     noise_correlation: float  # of exploration, online
     paper_best_low: int  # return of the best episode of the paper's low-quality logs (its Fig. 2)
 
 
 DOMAINS = {
-    "cheetah": Domain("cheetah-run", 0.2, 50, 1e-3, 1, 0, 718),
-    "hopper": Domain("hopper-hop", 0.4, 25, 1e-3, 1, 0.9, 159),
-    "walker": Domain("walker-run", 0.6, 50, 1e-3, 1, 0, 435),
-    "quadruped": Domain("quadruped-run", 1.2, 50, 1e-3, 8, 0, 728),
+    "cheetah": Domain("cheetah-run", 0.2, 50, 1, 0, 718),
+    "hopper": Domain("hopper-hop", 0.4, 25, 1, 0.9, 159),
+    "walker": Domain("walker-run", 0.6, 50, 1, 0, 435),
+    "quadruped": Domain("quadruped-run", 1.2, 50, 8, 0, 728),
 }
 
 PAPER = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bcq", "bear"]
@@ -61,7 +60,7 @@ class Run:
         flags = [f"--experiment.environment={domain.environment}", f"--experiment.seed={self.seed}",
                  f"--restorer.folder={root / self.domain / 'logs' / self.quality}",
                  f"--learner.algorithm={self.algorithm}", f"--learner.steps={steps}",
-                 f"--learner.target_period={domain.target_period}", f"--learner.lr={domain.lr:g}",
+                 f"--learner.target_period={domain.target_period}",
                  *(f"--learner.{setting}" for setting in snippets_of(domain.snippet_transitions)),
                  f"--learner.publish_every={max(1, steps // 20)}"]
         if self.algorithm in runs.WITH_PRIOR:
