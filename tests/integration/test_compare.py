@@ -12,6 +12,10 @@ PAGE = """before
 <!-- compare-cheetah-run -->
 old
 <!-- end -->
+between
+<!-- compare-cheetah-run --seconds -->
+old
+<!-- end -->
 after
 """
 
@@ -32,12 +36,13 @@ def compare(workspace, monkeypatch):
 
 
 def rows(workspace):
-    """{algorithm: cells} of the table."""
-    before, rest = (workspace.folder / "page.md").read_text().split("<!-- compare-cheetah-run -->\n")
-    table, after = rest.split("<!-- end -->\n")
-    assert before == "before\n" and after == "after\n"
-    cells = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
-    return {name.strip("`"): rest for name, *rest in cells}
+    """{algorithm: cells} of each of the two tables."""
+    before, first, between, second, after = (
+        part for half in (workspace.folder / "page.md").read_text().split("<!-- end -->\n")
+        for part in half.split("-->\n"))
+    assert between.startswith("between") and after == "after\n" and before.startswith("before")
+    cells = [[line.strip("| ").split(" | ") for line in table.splitlines()[2:]] for table in (first, second)]
+    return [{name.strip("`"): rest for name, *rest in table} for table in cells]
 
 
 def test_equal_steps_for_all_with_an_interruption(workspace, compare):
@@ -51,16 +56,16 @@ def test_equal_steps_for_all_with_an_interruption(workspace, compare):
 
     steps = last_step(learning.parent) + 100
     compare([], f"--learner.steps={steps}").succeed(120)
-    table = rows(workspace)
-    assert list(table) == ["abm+mpo", "bcq"]
-    assert all(cell.count("/") == 1 and "±" in cell for cells in table.values() for cell in cells[:2])
-    assert 0 <= float(table["abm+mpo"][3].split()[0]) <= 1 and table["bcq"][4] == "-"
+    first, second = rows(workspace)
+    assert list(first) == ["abm+mpo", "bcq"] and second == {}
+    assert all(cell.count("/") == 1 and "±" in cell for cells in first.values() for cell in cells[:2])
+    assert 0 <= float(first["abm+mpo"][3].split()[0]) <= 1 and first["bcq"][4] == "-"
     compare([], f"--learner.steps={steps}").succeed(10)  # nothing runs again
-    assert rows(workspace) == table
+    assert rows(workspace)[0] == first
 
 
 def test_equal_time_for_all(workspace, compare):
     compare([f"--seconds={SLOW}"], "--learner.report_every=1000000").succeed(120)  # ends before the first report
-    table = rows(workspace)
-    assert list(table) == ["abm+mpo", "bcq"]
-    assert all(float(cells[-1]) > 0 for cells in table.values())
+    first, second = rows(workspace)
+    assert first == {} and list(second) == ["abm+mpo", "bcq"]
+    assert all(float(cells[-1]) > 0 for cells in second.values())
