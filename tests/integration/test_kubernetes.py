@@ -190,3 +190,11 @@ def test_pages_are_read_over_tls_with_a_token(overlay):
                 command = pod["containers"][0][kind]["exec"]["command"]
                 assert "--admin=https://127.0.0.1:9464" in command, name
                 assert f"--experiment.tls_ca={experiment['tls_ca']}" in command, name
+
+
+@pytest.mark.parametrize("base", ["base", "base-cluster"])
+def test_the_experiment_learns_as_the_quick_start_does(base):
+    quick_start = yaml.safe_load((ROOT / "experiments" / "cheetah-run.yaml").read_text())["learner"]
+    learner = yaml.safe_load((FOLDER / base / "experiment.yaml").read_text())["learner"]
+    del quick_start["max_seconds"]  # of a user who waits
+    assert learner.items() >= quick_start.items()
